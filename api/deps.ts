@@ -1,0 +1,96 @@
+/**
+ * What the HTTP application needs from the rest, as interfaces over Web-standard types only: the same app serves from
+ * this process and from an edge runtime over a remote Postgres.
+ *
+ * @module
+ */
+import type { ResultColumn } from "../pipeline/plan/plan.ts";
+import type { ResultRows } from "../pipeline/sinks/sink.ts";
+import type { PipelineStatus } from "../pipeline/runtime/status.ts";
+
+/** A result row as JSON shows it: decimals as strings, timestamps as ISO 8601. */
+export type ResultJson = Record<string, string | number | boolean | null>;
+
+export interface ResultQuery {
+  /** Values of the key columns, in order; a shorter list matches by its leading columns. */
+  readonly key?: readonly string[];
+  /** Window start `>= from` and `< to`, milliseconds since the epoch. */
+  readonly from?: number;
+  readonly to?: number;
+  readonly final?: boolean;
+  readonly limit: number;
+  /** From a page's `next`. */
+  readonly cursor?: string;
+}
+
+export interface ResultPage {
+  readonly rows: readonly ResultJson[];
+  /** Give as `cursor` for the following page; null on the last one. */
+  readonly next: string | null;
+}
+
+/** Reads published results, newest window first. @throws UnavailableError when the store is away. */
+export interface ResultReader {
+  read(pipeline: string, query: ResultQuery): Promise<ResultPage>;
+}
+
+/** Result rows just made durable, in order. `subscribe` returns its own undo. */
+export interface LiveSource {
+  subscribe(listener: (pipeline: string, rows: ResultRows) => void): () => void;
+}
+
+/** One dependency's state for `/readyz`. */
+export interface ReadyCheck {
+  readonly name: string;
+  readonly ready: boolean;
+  readonly detail: string;
+}
+
+/** Why a JSON record was refused: its place in the request, and the fields at fault. */
+export interface IngestFault {
+  readonly index: number;
+  readonly problem: string;
+}
+
+export interface IngestedRecord {
+  readonly partition: number;
+  readonly offset: number;
+}
+
+/** Writes JSON records to a topic, validated against the topic's registered value schema; all of them or none. */
+export interface Ingest {
+  /**
+   * @throws UnavailableError when broker or registry is away
+   */
+  write(
+    topic: string,
+    records: readonly { readonly key?: string | null; readonly value: unknown }[],
+  ): Promise<
+    | { readonly kind: "written"; readonly records: readonly IngestedRecord[] }
+    | { readonly kind: "refused"; readonly faults: readonly IngestFault[] }
+    | { readonly kind: "unknown topic" }
+  >;
+}
+
+export interface PipelineInfo {
+  readonly name: string;
+  readonly columns: readonly ResultColumn[];
+}
+
+export interface AppDeps {
+  /** Static facts of each pipeline, known without a running engine. */
+  readonly pipelines: readonly PipelineInfo[];
+  readonly results: ResultReader;
+  /** Absent where no engine runs beside the app (an edge runtime). */
+  readonly engine?: {
+    status(): readonly PipelineStatus[];
+    readonly live: LiveSource;
+    readonly ingest: Ingest;
+    /** Prometheus text exposition. */
+    metrics(): Promise<string>;
+  };
+  readonly ready: () => Promise<readonly ReadyCheck[]>;
+  /** Dashboard files: path such as `app.js` to a response, or null. */
+  readonly asset: (path: string) => Promise<Response | null>;
+  readonly version: string;
+}

@@ -1,0 +1,94 @@
+/**
+ * A pipeline's definition, checked and reduced to plain data (JSON), so that it can be sent to workers, hashed, and
+ * compiled to more than one back end.
+ *
+ * @module
+ */
+import type { FieldType } from "../columns.ts";
+import type { Expression } from "./expression.ts";
+
+/** An Avro schema as JSON. */
+export type AvroSchema = string | readonly AvroSchema[] | {
+  readonly type: unknown;
+  readonly [attribute: string]: unknown;
+};
+
+/** A field of the source that the plan reads: dotted `path` into the reader's schema, e.g. `merchant.country`. */
+export interface PlanField {
+  readonly path: string;
+  readonly type: FieldType;
+}
+
+/** What is kept for each pane. Results are computed from these; two results may share one accumulator. */
+export interface Accumulator {
+  /** `count` with a field counts its non-null values; without one, records. */
+  readonly kind: "count" | "sum" | "min" | "max";
+  /** Index into `Plan.fields`, or null for `count(*)`. */
+  readonly field: number | null;
+}
+
+/** One selected result column. */
+export interface Selected {
+  readonly name: string;
+  readonly aggregate: "count" | "sum" | "avg" | "min" | "max";
+  /** Indexes into `Plan.accumulators`: one, or for `avg` the sum and the count. */
+  readonly accumulators: readonly number[];
+  readonly type: FieldType;
+}
+
+export type SinkSpec =
+  | { readonly kind: "postgres"; readonly table: string }
+  | { readonly kind: "kafka"; readonly topic: string };
+
+export interface Plan {
+  readonly name: string;
+  /** SHA-256 (hex) of everything that decides results; a checkpoint of another fingerprint is not resumed. */
+  readonly fingerprint: string;
+  readonly topic: string;
+  /** Reader schema: what the definition was checked against. */
+  readonly schema: AvroSchema;
+  /** Columns to decode, each once. */
+  readonly fields: readonly PlanField[];
+  /** Index into `fields`: a timestamp-millis, timestamp-micros, date, or long (milliseconds). */
+  readonly eventTime: number;
+  /** The watermark trails the largest event time of its partition by this. */
+  readonly allowedLatenessMs: number;
+  /** A partition read to its end and silent this long no longer holds windows open. */
+  readonly idleAfterMs: number;
+  /** Only records for which this is true are aggregated; null takes all. */
+  readonly where: { readonly sql: string; readonly expression: Expression } | null;
+  /** Key columns, in order; `field` indexes `fields`. Empty: one pane per window. */
+  readonly groupBy: readonly { readonly name: string; readonly field: number }[];
+  /** Half-open `[start, start + sizeMs)`, `start` a multiple of `sizeMs` after `offsetMs`. */
+  readonly window: { readonly kind: "tumbling"; readonly sizeMs: number; readonly offsetMs: number };
+  readonly accumulators: readonly Accumulator[];
+  readonly select: readonly Selected[];
+  /** Early updates of open windows every so many milliseconds; null publishes final results only. */
+  readonly emitEveryMs: number | null;
+  readonly sinks: readonly SinkSpec[];
+}
+
+/** A column of the published result. */
+export interface ResultColumn {
+  readonly name: string;
+  readonly type: FieldType;
+  readonly role: "key" | "window_start" | "window_end" | "value" | "revision" | "final";
+}
+
+/**
+ * The columns every sink writes, in order: the keys, `window_start`, `window_end` (timestamp-millis), the selected
+ * values, `revision` (long: how many records the row was computed from, so it grows with every update and is the same in
+ * every replay) and `final` (boolean: no further update will come).
+ */
+export function resultColumns(plan: Plan): ResultColumn[] {
+  const fixed = (name: string, type: "timestamp-millis" | "long" | "boolean", role: ResultColumn["role"]) =>
+    ({ name, type: { type, nullable: false }, role }) satisfies ResultColumn;
+  return [
+    ...plan.groupBy.map(({ name, field }) => ({ name, type: plan.fields[field].type, role: "key" as const })),
+    fixed("window_start", "timestamp-millis", "window_start"),
+    fixed("window_end", "timestamp-millis", "window_end"),
+    ...plan.select.map(({ name, type }) => ({ name, type, role: "value" as const })),
+    fixed("revision", "long", "revision"),
+    fixed("final", "boolean", "final"),
+  ];
+}
