@@ -1,0 +1,287 @@
+/**
+ * Record batches, version 2, as brokers store them and Fetch returns them.
+ *
+ *     at 0   base offset int64            at 27  base timestamp int64      record (all lengths are zigzag varints)
+ *     at 8   batch length int32 *         at 35  largest timestamp int64     length
+ *     at 12  leader epoch int32           at 43  producer id int64           attributes int8
+ *     at 16  magic int8 = 2               at 51  producer epoch int16        timestamp delta
+ *     at 17  CRC-32C uint32 **            at 53  first sequence int32        offset delta
+ *     at 21  attributes int16             at 57  record count int32          key length (-1: null), key
+ *     at 23  last offset delta int32      at 61  records                     value length (-1: null), value
+ *                                                                            header count, headers
+ *     *  of all that follows it            ** of all that follows it
+ *
+ *     attributes: bits 0-2 compression (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd), bit 3 log append time,
+ *     bit 4 transactional, bit 5 control (a marker, not data)
+ *
+ * @module
+ */
+import { crc32c } from "./crc32c.ts";
+import { decompress } from "./compression.ts";
+import type { Records } from "./records.ts";
+
+export const BATCH_HEADER_BYTES = 61;
+const LOG_APPEND_TIME = 0x08;
+const CONTROL = 0x20;
+const COMPRESSION = 0x07;
+
+/** A batch, or the rest of one, whose records cannot be told apart: it is set aside whole. */
+export interface UnreadableBatch {
+  /** Offset of the first record that could not be read, and how many records of the batch are lost with it. */
+  readonly offset: number;
+  readonly count: number;
+  readonly timestampMs: number;
+  /** The batch as the broker sent it. */
+  readonly bytes: Uint8Array;
+  readonly reason: string;
+}
+
+/** A batch that arrived damaged, though the broker checked it when it was written: fetch it again. */
+export class CorruptBatchError extends Error {
+  override readonly name = "CorruptBatchError";
+}
+
+/**
+ * Walks over the record batches of one partition's part of a Fetch answer and says where each record's fields lie.
+ * Positions point into the answer itself, or into the decompressed batch; nothing is copied or allocated per record.
+ */
+export class BatchScanner {
+  readonly #decompressedBytesMax: number;
+  #frame: Uint8Array = new Uint8Array(0);
+  #frameView = new DataView(this.#frame.buffer);
+  /** Where the next batch starts, and where the answer's part for the partition ends. */
+  #next = 0;
+  #end = 0;
+  /** Records before this were consumed already; a broker answers with the whole batch they are in. */
+  #fromOffset = 0;
+
+  // The batch being walked.
+  #data: Uint8Array = this.#frame;
+  #view = this.#frameView;
+  #position = 0;
+  #recordsEnd = 0;
+  #remaining = 0;
+  #batchStart = 0;
+  #baseOffset = 0;
+  #baseTimestamp = 0;
+  #appendTime = -1;
+
+  /** The offset after the last record or batch passed, where the next fetch starts. */
+  nextOffset = 0;
+  /** Filled by `scan` with what could not be read; emptied by `start`. */
+  readonly unreadable: UnreadableBatch[] = [];
+
+  constructor(options: { decompressedBytesMax: number }) {
+    this.#decompressedBytesMax = options.decompressedBytesMax;
+  }
+
+  /** Starts on `frame[start, end)`, which holds batches and perhaps a part of one at the end. */
+  start(frame: Uint8Array, range: { start: number; end: number; fromOffset: number }): void {
+    this.#frame = frame;
+    this.#frameView = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+    this.#next = range.start;
+    this.#end = range.end;
+    this.#fromOffset = range.fromOffset;
+    this.#remaining = 0;
+    this.nextOffset = range.fromOffset;
+    this.unreadable.length = 0;
+  }
+
+  /**
+   * Fills `records` with the next rows, all of them in one buffer; false when the answer is used up.
+   *
+   * @throws CorruptBatchError when a batch's checksum does not fit its bytes
+   */
+  scan(records: Records): boolean {
+    records.length = 0;
+    while (records.length === 0) {
+      if (this.#remaining === 0 && !this.#openBatch()) return false;
+      records.data = this.#data;
+      records.view = this.#view;
+      this.#fill(records);
+      // Uncompressed batches share the frame, so small ones go on in the same rows.
+      while (
+        records.length < records.capacity && this.#remaining === 0 && this.#data === this.#frame &&
+        this.#peekUncompressed()
+      ) {
+        if (!this.#openBatch()) break;
+        if (this.#data !== this.#frame) break;
+        this.#fill(records);
+      }
+    }
+    return true;
+  }
+
+  /** Whether the next batch is whole and its records lie in the frame. */
+  #peekUncompressed(): boolean {
+    const at = this.#next;
+    return at + BATCH_HEADER_BYTES <= this.#end && (this.#frameView.getInt16(at + 21) & (COMPRESSION | CONTROL)) === 0;
+  }
+
+  /** Checks the next batch's header; false when no whole batch is left. */
+  #openBatch(): boolean {
+    const view = this.#frameView;
+    for (;;) {
+      const at = this.#next;
+      if (at + BATCH_HEADER_BYTES > this.#end) return false;
+      const end = at + 12 + view.getInt32(at + 8);
+      if (end > this.#end) return false;
+      const magic = view.getInt8(at + 16);
+      if (magic !== 2 || end < at + BATCH_HEADER_BYTES) {
+        throw new CorruptBatchError(
+          `a batch at byte ${at} of the answer has magic ${magic} and ${end - at} bytes; only version 2 is read`,
+        );
+      }
+      const baseOffset = Number(view.getBigInt64(at));
+      if (crc32c(this.#frame, at + 21, end) !== view.getUint32(at + 17)) {
+        throw new CorruptBatchError(`the batch at offset ${baseOffset} does not fit its checksum`);
+      }
+      this.#next = end;
+      const attributes = view.getInt16(at + 21);
+      const afterBatch = baseOffset + view.getInt32(at + 23) + 1;
+      const count = view.getInt32(at + 57);
+      if (afterBatch <= this.#fromOffset) continue;
+      if (attributes & CONTROL || count <= 0) {
+        this.nextOffset = afterBatch;
+        continue;
+      }
+      this.#batchStart = at;
+      this.#baseOffset = baseOffset;
+      this.#baseTimestamp = Number(view.getBigInt64(at + 27));
+      this.#appendTime = attributes & LOG_APPEND_TIME ? Number(view.getBigInt64(at + 35)) : -1;
+      this.#remaining = count;
+      const codec = attributes & COMPRESSION;
+      if (codec === 0) {
+        this.#data = this.#frame;
+        this.#view = view;
+        this.#position = at + BATCH_HEADER_BYTES;
+        this.#recordsEnd = end;
+        return true;
+      }
+      try {
+        this.#data = decompress(codec, this.#frame.subarray(at + BATCH_HEADER_BYTES, end), this.#decompressedBytesMax);
+        this.#view = new DataView(this.#data.buffer, this.#data.byteOffset, this.#data.byteLength);
+        this.#position = 0;
+        this.#recordsEnd = this.#data.length;
+        return true;
+      } catch (error) {
+        this.#giveUp(`the compressed batch cannot be read: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  /** Sets the rest of the batch being walked aside and goes on after it. */
+  #giveUp(reason: string): void {
+    const start = this.#batchStart;
+    const offset = Math.max(this.nextOffset, this.#baseOffset);
+    this.unreadable.push({
+      offset,
+      count: this.#remaining,
+      timestampMs: this.#baseTimestamp,
+      bytes: this.#frame.slice(start, start + 12 + this.#frameView.getInt32(start + 8)),
+      reason,
+    });
+    this.#remaining = 0;
+    this.nextOffset = this.#baseOffset + this.#frameView.getInt32(start + 23) + 1;
+  }
+
+  #fill(records: Records): void {
+    const data = this.#data;
+    const end = this.#recordsEnd;
+    const fromOffset = this.#fromOffset;
+    let row = records.length;
+    const capacity = records.capacity;
+    let remaining = this.#remaining;
+    let at = this.#position;
+    while (remaining > 0 && row < capacity) {
+      let byte: number, shift: number, value: number;
+      // Record length. Lengths are at most 2^31, so arithmetic on 32 bits is exact; a longer varint leaves a negative or
+      // absurd number, which the bounds below refuse.
+      value = (byte = data[at++]) & 127;
+      for (shift = 7; byte > 127 && shift < 35; shift += 7) value |= ((byte = data[at++]) & 127) << shift;
+      const length = (value >>> 1) ^ -(value & 1);
+      const next = at + length;
+      if (length < 6 || next > end) break;
+      at++;
+      // Timestamp delta: up to 64 bits.
+      value = (byte = data[at++]) & 127;
+      let high = 0;
+      for (shift = 7; byte > 127 && shift < 28; shift += 7) value |= ((byte = data[at++]) & 127) << shift;
+      if (byte > 127) {
+        for (let scale = 1; byte > 127 && scale < 2 ** 35; scale *= 128) high += ((byte = data[at++]) & 127) * scale;
+      }
+      const zigzag = high * 268435456 + value;
+      const timestampDelta = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
+      // Offset delta.
+      value = (byte = data[at++]) & 127;
+      for (shift = 7; byte > 127 && shift < 35; shift += 7) value |= ((byte = data[at++]) & 127) << shift;
+      const offset = this.#baseOffset + ((value >>> 1) ^ -(value & 1));
+      // Key.
+      value = (byte = data[at++]) & 127;
+      for (shift = 7; byte > 127 && shift < 35; shift += 7) value |= ((byte = data[at++]) & 127) << shift;
+      const keyLength = (value >>> 1) ^ -(value & 1);
+      const keyStart = keyLength < 0 ? -1 : at;
+      if (keyLength > 0) at += keyLength;
+      if (keyLength < -1 || at >= next) break;
+      // Value.
+      value = (byte = data[at++]) & 127;
+      for (shift = 7; byte > 127 && shift < 35; shift += 7) value |= ((byte = data[at++]) & 127) << shift;
+      const valueLength = (value >>> 1) ^ -(value & 1);
+      const valueStart = valueLength < 0 ? -1 : at;
+      if (valueLength > 0) at += valueLength;
+      if (valueLength < -1 || at >= next) break;
+      remaining--;
+      if (offset >= fromOffset) {
+        records.offsets[row] = offset;
+        records.timestamps[row] = this.#appendTime >= 0 ? this.#appendTime : this.#baseTimestamp + timestampDelta;
+        records.keyStart[row] = keyStart;
+        records.keyEnd[row] = keyStart < 0 ? -1 : keyStart + keyLength;
+        records.valueStart[row] = valueStart;
+        records.valueEnd[row] = valueStart < 0 ? -1 : valueStart + valueLength;
+        records.headersStart[row] = at;
+        records.headersEnd[row] = next;
+        row++;
+        this.nextOffset = offset + 1;
+      }
+      at = this.#position = next;
+    }
+    records.length = row;
+    if (remaining > 0 && row < capacity) {
+      this.#remaining = remaining;
+      this.#giveUp(`record ${this.#frameView.getInt32(this.#batchStart + 57) - remaining} of the batch is malformed`);
+    } else {
+      this.#remaining = remaining;
+      this.#position = at;
+      // A compacted batch may end before its last offset delta.
+      if (remaining === 0) this.nextOffset = this.#baseOffset + this.#frameView.getInt32(this.#batchStart + 23) + 1;
+    }
+  }
+}
+
+/** The headers of a row's header block, in order; null where the block is malformed. Allocates: for records set aside. */
+export function readHeaders(data: Uint8Array, start: number, end: number): [string, Uint8Array | null][] | null {
+  let at = start;
+  const varint = () => {
+    let value = 0;
+    for (let shift = 0; shift < 35; shift += 7) {
+      if (at >= end) return NaN;
+      const byte = data[at++];
+      value |= (byte & 127) << shift;
+      if (byte < 128) return (value >>> 1) ^ -(value & 1);
+    }
+    return NaN;
+  };
+  const count = varint();
+  // Each header has at least its two lengths.
+  if (!(count >= 0 && count <= (end - at) / 2)) return null;
+  const headers: [string, Uint8Array | null][] = [];
+  for (let i = 0; i < count; i++) {
+    const nameLength = varint();
+    if (!(nameLength >= 0 && at + nameLength <= end)) return null;
+    const name = new TextDecoder().decode(data.subarray(at, at += nameLength));
+    const valueLength = varint();
+    if (!(valueLength >= -1 && at + Math.max(0, valueLength) <= end)) return null;
+    headers.push([name, valueLength < 0 ? null : data.slice(at, at += valueLength)]);
+  }
+  return headers;
+}
