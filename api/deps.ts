@@ -29,7 +29,24 @@ export interface ResultPage {
   readonly next: string | null;
 }
 
-/** Reads published results, newest window first. @throws UnavailableError when the store is away. */
+/** A query that cannot be answered as asked; the caller of the API has to change it. */
+export class QueryError extends Error {
+  override readonly name = "QueryError";
+  /** The parameter at fault. */
+  readonly where: "key" | "cursor" | "pipeline";
+
+  constructor(where: QueryError["where"], problem: string) {
+    super(problem);
+    this.where = where;
+  }
+}
+
+/**
+ * Reads published results, newest window first.
+ *
+ * @throws UnavailableError when the store is away
+ * @throws QueryError for a key or cursor that does not fit the pipeline, or a pipeline without stored results
+ */
 export interface ResultReader {
   read(pipeline: string, query: ResultQuery): Promise<ResultPage>;
 }
@@ -92,5 +109,7 @@ export interface AppDeps {
   readonly ready: () => Promise<readonly ReadyCheck[]>;
   /** Dashboard files: path such as `app.js` to a response, or null. */
   readonly asset: (path: string) => Promise<Response | null>;
+  /** Told once of every failure that the caller of the API only sees as "internal error". */
+  readonly log?: (message: string, error: unknown) => void;
   readonly version: string;
 }

@@ -1,0 +1,125 @@
+/**
+ * Errors as the API answers them: RFC 9457 `application/problem+json`. `type` points at the section of `/docs` that explains
+ * the problem, and is what a program should compare.
+ *
+ * @module
+ */
+import { z } from "@hono/zod-openapi";
+
+/** Every problem the API can answer: its status, its title, and what to do about it (shown in `/docs`). */
+export const PROBLEMS = {
+  "invalid-request": [400, "The request is not valid", "`errors` names each parameter at fault."],
+  "malformed-json": [400, "The body is not JSON", "Check quotes, commas and the encoding (UTF-8)."],
+  "unknown-route": [404, "There is nothing at this address", "See the list of routes below."],
+  "unknown-pipeline": [404, "No pipeline has this name", "GET /v1/pipelines lists them."],
+  "no-stored-results": [
+    404,
+    "This pipeline's results are not stored here",
+    "Add a postgres(...) sink to its definition.",
+  ],
+  "unknown-topic": [404, "No topic has this name", "Create the topic and register its value schema first."],
+  "method-not-allowed": [405, "This address does not take this method", "The Allow header lists those it takes."],
+  "body-too-large": [413, "The body is too large", "Send fewer records in one request."],
+  "unsupported-media-type": [415, "The body has to be JSON", "Send it with `Content-Type: application/json`."],
+  "wrong-host": [
+    421,
+    "The Host header names another host",
+    "Use the address Tailrace listens on. This keeps web pages elsewhere from reaching a Tailrace on your machine.",
+  ],
+  "invalid-records": [
+    422,
+    "Records do not fit the topic's schema",
+    "`errors` names each record by its index; none was written.",
+  ],
+  "internal": [
+    500,
+    "Something went wrong on our side",
+    "Nothing to change in the request; the server's log has the cause.",
+  ],
+  "no-engine": [
+    501,
+    "No engine runs beside this API",
+    "This address serves stored results only. Ask the Tailrace process that runs the pipelines.",
+  ],
+  "unavailable": [503, "Something this needs is away", "Try again after the seconds in Retry-After."],
+  "too-many-streams": [
+    503,
+    "Too many live streams are open",
+    "Close one, or try again after the seconds in Retry-After.",
+  ],
+} as const satisfies Record<string, readonly [status: number, title: string, advice: string]>;
+
+export type ProblemKind = keyof typeof PROBLEMS;
+
+export interface ProblemError {
+  /** A parameter (`query.limit`), or a record (`records[3].value`). */
+  readonly where: string;
+  readonly problem: string;
+}
+
+export interface ProblemOptions {
+  readonly detail?: string;
+  /** Path of the request. */
+  readonly instance?: string;
+  readonly errors?: readonly ProblemError[];
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+const RETRY_AFTER_SECONDS = "2";
+
+/** The Content-Type of every error. */
+export const PROBLEM_JSON = "application/problem+json";
+
+export const problemSchema = z.object({
+  type: z.string().openapi({ description: "Which problem it is; compare this", example: "/docs#invalid-request" }),
+  title: z.string().openapi({ description: "The same for every problem of this type" }),
+  status: z.number().int(),
+  detail: z.string().optional().openapi({ description: "What happened this time" }),
+  instance: z.string().optional().openapi({ description: "The path that was asked for" }),
+  errors: z.array(z.object({ where: z.string(), problem: z.string() })).optional().openapi({
+    description: "Everything at fault, each with its place",
+  }),
+}).openapi("Problem");
+
+/** The response for one problem. Unavailable ones carry Retry-After. */
+export function problem(kind: ProblemKind, options: ProblemOptions = {}): Response {
+  const [status, title] = PROBLEMS[kind];
+  const { detail, instance, errors, headers } = options;
+  return new Response(JSON.stringify({ type: `/docs#${kind}`, title, status, detail, instance, errors }), {
+    status,
+    headers: {
+      "content-type": PROBLEM_JSON,
+      "cache-control": "no-store",
+      ...(status === 503 ? { "retry-after": RETRY_AFTER_SECONDS } : {}),
+      ...headers,
+    },
+  });
+}
+
+/** Thrown inside a handler to answer with a problem. */
+export class ProblemException extends Error {
+  override readonly name = "ProblemException";
+  readonly kind: ProblemKind;
+  readonly options: ProblemOptions;
+
+  constructor(kind: ProblemKind, options: ProblemOptions = {}) {
+    super(options.detail ?? PROBLEMS[kind][1]);
+    this.kind = kind;
+    this.options = options;
+  }
+}
+
+/** OpenAPI `responses` entries for the problems a route can answer, one per status. */
+export function problemResponses(...kinds: ProblemKind[]) {
+  const responses: Record<number, { description: string; content: Record<string, { schema: typeof problemSchema }> }> =
+    {};
+  for (const kind of kinds) {
+    const [status, title] = PROBLEMS[kind];
+    const said = responses[status]?.description;
+    responses[status] = {
+      description: said ? `${said}; or: ${title} (${kind})` : `${title} (${kind})`,
+      content: { [PROBLEM_JSON]: { schema: problemSchema } },
+    };
+  }
+  return responses;
+}
