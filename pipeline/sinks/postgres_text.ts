@@ -1,0 +1,16 @@
+/**
+ * Text as PostgreSQL can store it. PostgreSQL's text cannot hold U+0000, Avro's string can; one such string must not stop
+ * a pipeline, nor may two keys become one. So U+0000 is written as its picture, and the picture is escaped:
+ *
+ *     U+0000 -> ␀ (U+2400)      ␀ -> ␐␀      ␐ (U+2410) -> ␐␐
+ *
+ * @module
+ */
+const UNSTORABLE = /[\0\u2400\u2410]/;
+const UNSTORABLE_ALL = /[\0\u2400\u2410]/g;
+
+/** The text to store; the same text unless it has U+0000 or one of the two signs that stand for it. */
+export function storableText(text: string): string {
+  if (!UNSTORABLE.test(text)) return text;
+  return text.replace(UNSTORABLE_ALL, (character) => character === "\0" ? "\u2400" : `\u2410${character}`);
+}

@@ -1,0 +1,410 @@
+/**
+ * What every sink must do, run against every implementation.
+ *
+ * A sink that keeps each write (a topic, a file of lines) passes too: its `read` folds what is there as its readers must,
+ * taking for each key and window the row with the highest (revision, final).
+ *
+ * @module
+ */
+import assert from "node:assert/strict";
+import type { FieldType } from "../../pipeline/columns.ts";
+import { UnavailableError } from "../../pipeline/errors.ts";
+import type { ResultColumn } from "../../pipeline/plan/plan.ts";
+import type { ResultRows, ResultValue, Sink } from "../../pipeline/sinks/sink.ts";
+
+/** Tries until a write of the outage cases must have gone through. */
+const TRIES_MAX = 100;
+
+/** A sink and a way to see what it made durable that does not go through the sink. */
+export interface Subject extends AsyncDisposable {
+  readonly sink: Sink;
+  /** The rows a reader finds now, in any order; each in the order of `columns`. */
+  read(): Promise<ResultValue[][]>;
+  /** Takes the other side away and brings it back. Absent where there is no other side. */
+  readonly outage?: {
+    begin(): Promise<void>;
+    end(): Promise<void>;
+    /** Breaks connections in use, without taking the other side away. */
+    interrupt(): Promise<void>;
+  };
+}
+
+/** Makes an empty destination and a sink over it. */
+export type MakeSubject = (columns: readonly ResultColumn[]) => Promise<Subject>;
+
+/** One row of {@linkcode COLUMNS} with what a case cares about. */
+interface Row {
+  readonly account?: string | null;
+  readonly shard?: number | null;
+  readonly start?: number;
+  readonly total?: string | null;
+  readonly revision?: number;
+  readonly final?: boolean;
+}
+
+const START = Date.UTC(2026, 0, 1);
+const MINUTE = 60_000;
+
+function column(role: ResultColumn["role"], name: string, type: FieldType): ResultColumn {
+  return { name, role, type };
+}
+
+const FIXED = {
+  windowStart: column("window_start", "window_start", { type: "timestamp-millis", nullable: false }),
+  windowEnd: column("window_end", "window_end", { type: "timestamp-millis", nullable: false }),
+  revision: column("revision", "revision", { type: "long", nullable: false }),
+  final: column("final", "final", { type: "boolean", nullable: false }),
+};
+
+/** Two keys, the first nullable, and a decimal. */
+export const COLUMNS: readonly ResultColumn[] = [
+  column("key", "account", { type: "string", nullable: true }),
+  column("key", "shard", { type: "int", nullable: true }),
+  FIXED.windowStart,
+  FIXED.windowEnd,
+  column("value", "total", { type: "decimal", precision: 38, scale: 2, nullable: true }),
+  FIXED.revision,
+  FIXED.final,
+];
+
+/** Rows in the shape that sinks take. */
+export function resultRows(columns: readonly ResultColumn[], rows: readonly (readonly ResultValue[])[]): ResultRows {
+  return { columns, length: rows.length, values: columns.map((_, index) => rows.map((row) => row[index])) };
+}
+
+function row(fields: Row): ResultValue[] {
+  const { account = "a-1", shard = 1, start = START, total = "12.50", revision = 1, final = false } = fields;
+  return [account, shard, start, start + MINUTE, total, revision, final];
+}
+
+/** The same rows in the same order have the same text. */
+function sorted(rows: readonly (readonly ResultValue[])[]): string[] {
+  return rows.map((values) =>
+    JSON.stringify(values.map((value) => {
+      if (typeof value === "bigint") return `bigint ${value}`;
+      if (value instanceof Uint8Array) return `bytes ${Array.from(value)}`;
+      if (typeof value === "number" && !Number.isFinite(value)) return `number ${value}`;
+      return value;
+    }))
+  ).sort();
+}
+
+function assertRows(actual: readonly (readonly ResultValue[])[], expected: readonly (readonly ResultValue[])[]): void {
+  assert.deepEqual(sorted(actual), sorted(expected));
+}
+
+function write(sink: Sink, rows: readonly (readonly ResultValue[])[], options: {
+  readonly columns?: readonly ResultColumn[];
+  readonly signal?: AbortSignal;
+} = {}): Promise<void> {
+  const { columns = COLUMNS, signal = new AbortController().signal } = options;
+  return sink.write(resultRows(columns, rows), { epoch: 1, signal });
+}
+
+/** Registers one test per promise of {@linkcode Sink} for the implementation called `name`. */
+export function sinkContract(name: string, make: MakeSubject): void {
+  const test = (sentence: string, body: (subject: Subject) => Promise<void>, columns = COLUMNS) =>
+    Deno.test(`${name}: ${sentence}`, async () => {
+      await using subject = await make(columns);
+      await body(subject);
+    });
+
+  test("a reader finds every row once a write has resolved", async ({ sink, read }) => {
+    const rows = [row({ account: "a" }), row({ account: "b" }), row({ account: "a", start: START + MINUTE })];
+    await write(sink, rows);
+    assertRows(await read(), rows);
+  });
+
+  test("a write of no rows resolves and changes nothing", async ({ sink, read }) => {
+    await write(sink, []);
+    assertRows(await read(), []);
+    await write(sink, [row({})]);
+    await write(sink, []);
+    assertRows(await read(), [row({})]);
+  });
+
+  test("the same rows written twice are there once", async ({ sink, read }) => {
+    const rows = [row({ account: "a", final: true }), row({ account: "b" })];
+    await write(sink, rows);
+    await write(sink, rows);
+    assertRows(await read(), rows);
+  });
+
+  test("a higher revision replaces, and only that row", async ({ sink, read }) => {
+    const other = row({ account: "b", total: "7.00" });
+    await write(sink, [row({ total: "1.00", revision: 1 }), other]);
+    const newer = row({ total: "2.00", revision: 2 });
+    await write(sink, [newer]);
+    assertRows(await read(), [newer, other]);
+  });
+
+  test("a lower revision does not replace, even a final one", async ({ sink, read }) => {
+    const newer = row({ total: "3.00", revision: 3 });
+    await write(sink, [newer]);
+    await write(sink, [row({ total: "2.00", revision: 2 })]);
+    assertRows(await read(), [newer]);
+    await write(sink, [row({ total: "1.00", revision: 1, final: true })]);
+    assertRows(await read(), [newer]);
+  });
+
+  test("a final row of the same revision replaces an update and is not replaced by one", async ({ sink, read }) => {
+    const final = row({ revision: 4, final: true });
+    await write(sink, [row({ revision: 4, final: false })]);
+    await write(sink, [final]);
+    assertRows(await read(), [final]);
+    await write(sink, [row({ revision: 4, final: false, total: "0.00" })]);
+    assertRows(await read(), [final]);
+  });
+
+  test("a correction of more records replaces a final row", async ({ sink, read }) => {
+    await write(sink, [row({ revision: 4, final: true })]);
+    const correction = row({ revision: 5, final: true, total: "99.00" });
+    await write(sink, [correction]);
+    assertRows(await read(), [correction]);
+  });
+
+  test("new rows and replacements may share a write", async ({ sink, read }) => {
+    await write(sink, [row({ account: "a", revision: 1 }), row({ account: "b", revision: 9 })]);
+    const a = row({ account: "a", revision: 2, total: "2.00" });
+    const c = row({ account: "c", revision: 1, total: "3.00" });
+    await write(sink, [c, a, row({ account: "b", revision: 8, total: "0.01" })]);
+    assertRows(await read(), [a, row({ account: "b", revision: 9 }), c]);
+  });
+
+  test("null is a key like any other, alone and beside other keys", async ({ sink, read }) => {
+    const rows = [
+      row({ account: null, shard: 1 }),
+      row({ account: null, shard: null }),
+      row({ account: "null", shard: 1 }),
+      row({ account: "", shard: 1 }),
+      row({ account: "", shard: null }),
+    ];
+    await write(sink, rows);
+    await write(sink, rows);
+    assertRows(await read(), rows);
+    const newer = row({ account: null, shard: null, revision: 2, total: null });
+    await write(sink, [newer]);
+    assertRows(await read(), [rows[0], newer, ...rows.slice(2)]);
+  });
+
+  test("keys of any text stay apart and come back as they were", async ({ sink, read }) => {
+    const keys = [
+      ...["plain", " padded ", "Ünïcödé", "日本語", "👩‍👩‍👧 family", "e\u0301", "\u00e9", "\u202eright to left"],
+      ...['quo"te', "apos'trophe", "back\\slash", "\\N", "{curly,comma}", "NULL", "null", "[]", '["a","b"]'],
+      ...[
+        "tab\tbed",
+        "new\nline",
+        "carriage\rreturn",
+        "\u0001",
+        "\u007f",
+        "\ufeff",
+        "\uffff",
+        "%s $1 ?",
+        "x".repeat(500),
+      ],
+    ];
+    const rows = keys.map((account, index) => row({ account, revision: index + 1 }));
+    await write(sink, rows);
+    assertRows(await read(), rows);
+  });
+
+  test("every type comes back exactly, at its limits and as null", async ({ sink, read }) => {
+    const rows = typedRows();
+    await write(sink, rows, { columns: TYPED });
+    assertRows(await read(), rows);
+    await write(sink, rows, { columns: TYPED });
+    assertRows(await read(), rows);
+  }, TYPED);
+
+  test("a pipeline without keys has one row per window", async ({ sink, read }) => {
+    const first = [START, START + MINUTE, 1, false];
+    const second = [START + MINUTE, START + 2 * MINUTE, 5, true];
+    await write(sink, [first, second], { columns: KEYLESS });
+    const newer = [START, START + MINUTE, 2, true];
+    await write(sink, [newer], { columns: KEYLESS });
+    assertRows(await read(), [newer, second]);
+  }, KEYLESS);
+
+  test("50,000 rows in one write are all there, and replaced by the next", async ({ sink, read }) => {
+    const many = (revision: number) =>
+      Array.from({ length: 50_000 }, (_, index) =>
+        row({
+          account: `account-${index % 10_000}`,
+          start: START + Math.floor(index / 10_000) * MINUTE,
+          total: `${index}.${revision}0`,
+          revision,
+        }));
+    await write(sink, many(1));
+    assertRows(await read(), many(1));
+    await write(sink, many(2));
+    assertRows(await read(), many(2));
+  });
+
+  test("a write with an aborted signal rejects with its reason and writes nothing", async ({ sink, read }) => {
+    const reason = new Error("stopping");
+    await assert.rejects(write(sink, [row({})], { signal: AbortSignal.abort(reason) }), reason);
+    assertRows(await read(), []);
+  });
+
+  test("a write broken off in the middle and repeated ends as if written once", async ({ sink, read, outage }) => {
+    const rows = Array.from({ length: 50_000 }, (_, index) => row({ account: `account-${index}`, revision: 2 }));
+    await write(sink, rows.slice(20_000, 20_100).map((values) => [...values.slice(0, 5), 3, true]));
+    let stop = false;
+    const breaking = (async () => {
+      for (let i = 0; i < 5 && outage && !stop; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 20 + 30 * i));
+        await outage.interrupt();
+      }
+    })();
+    await writeUntilThrough(sink, rows);
+    stop = true;
+    await breaking;
+    const expected = rows.map((values, index) =>
+      index >= 20_000 && index < 20_100 ? [...values.slice(0, 5), 3, true] : values
+    );
+    assertRows(await read(), expected);
+  });
+
+  test("an outage ends a write as unavailable or makes it wait, and it goes through afterwards", async (subject) => {
+    const { sink, read, outage } = subject;
+    if (!outage) return await write(sink, [row({})]);
+    await write(sink, [row({ account: "before" })]);
+    await outage.begin();
+    const during = write(sink, [row({ account: "during" })]);
+    const early = await firstOf(during.then(() => "written", (error) => error), 500);
+    assert.notEqual(early, "written", "nothing can be durable while the other side is away");
+    if (early !== "waiting") assert.ok(early instanceof UnavailableError, String(early));
+    await outage.end();
+    await during.catch((error) => assert.ok(error instanceof UnavailableError, String(error)));
+    await writeUntilThrough(sink, [row({ account: "during" })]);
+    assertRows(await read(), [row({ account: "before" }), row({ account: "during" })]);
+  });
+
+  test("an abort ends a write that waits for the other side", async ({ sink, outage }) => {
+    if (!outage) return await write(sink, [row({})]);
+    await write(sink, [row({})]);
+    await outage.begin();
+    const reason = new Error("stopping");
+    const controller = new AbortController();
+    const waiting = writeUntilThrough(sink, [row({ revision: 2 })], controller.signal);
+    setTimeout(() => controller.abort(reason), 200);
+    const rejected = assert.rejects(waiting, reason);
+    await rejected;
+    await outage.end();
+  });
+}
+
+/** What the promise gives within `ms`, or "waiting". */
+async function firstOf(promise: Promise<unknown>, ms: number): Promise<unknown> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const waiting = new Promise((resolve) => timer = setTimeout(resolve, ms, "waiting"));
+  try {
+    return await Promise.race([promise, waiting]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Repeats a write as the runtime does: on UnavailableError only. */
+async function writeUntilThrough(
+  sink: Sink,
+  rows: readonly (readonly ResultValue[])[],
+  signal: AbortSignal = new AbortController().signal,
+): Promise<void> {
+  for (let i = 0; i < TRIES_MAX; i++) {
+    try {
+      return await write(sink, rows, { signal });
+    } catch (error) {
+      if (!(error instanceof UnavailableError)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  throw new Error(`not written after ${TRIES_MAX} tries`);
+}
+
+const KEYLESS: readonly ResultColumn[] = [FIXED.windowStart, FIXED.windowEnd, FIXED.revision, FIXED.final];
+
+const nullable = true as const;
+
+/** A key, and a value of every type. */
+const TYPED: readonly ResultColumn[] = [
+  column("key", "id", { type: "int", nullable: false }),
+  FIXED.windowStart,
+  FIXED.windowEnd,
+  column("value", "a_boolean", { type: "boolean", nullable }),
+  column("value", "an_int", { type: "int", nullable }),
+  column("value", "a_long", { type: "long", nullable }),
+  column("value", "a_float", { type: "float", nullable }),
+  column("value", "a_double", { type: "double", nullable }),
+  column("value", "a_string", { type: "string", nullable }),
+  column("value", "an_enum", { type: "enum", symbols: ["RED", "green"], nullable }),
+  column("value", "a_uuid", { type: "uuid", nullable }),
+  column("value", "some_bytes", { type: "bytes", nullable }),
+  column("value", "a_date", { type: "date", nullable }),
+  column("value", "time_millis", { type: "time-millis", nullable }),
+  column("value", "time_micros", { type: "time-micros", nullable }),
+  column("value", "timestamp_millis", { type: "timestamp-millis", nullable }),
+  column("value", "timestamp_micros", { type: "timestamp-micros", nullable }),
+  column("value", "narrow_decimal", { type: "decimal", precision: 9, scale: 4, nullable }),
+  column("value", "wide_decimal", { type: "decimal", precision: 38, scale: 10, nullable }),
+  column("value", "whole_decimal", { type: "decimal", precision: 38, scale: 0, nullable }),
+  FIXED.revision,
+  FIXED.final,
+];
+
+function typedRows(): ResultValue[][] {
+  const year1 = Date.UTC(2000, 0, 1) - 730_119 * 86_400_000;
+  const year9999 = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+  const smallestFloat = 2 ** -126;
+  const largestFloat = (2 - 2 ** -23) * 2 ** 127;
+  const values: ResultValue[][] = [
+    [
+      ...[false, 0, 0, 0, 0, "", "RED", "00000000-0000-0000-0000-000000000000", new Uint8Array(0), 0, 0, 0, 0, 0],
+      ...["0.0000", "0.0000000000", "0"],
+    ],
+    [
+      ...[true, 2147483647, 9223372036854775807n, largestFloat, Number.MAX_VALUE, "日本語 👩‍👩‍👧", "green"],
+      ...["ffffffff-ffff-ffff-ffff-ffffffffffff", new Uint8Array([0, 255, 92, 34, 10]), 2_932_896, 86_399_999],
+      ...[86_399_999_999, year9999, BigInt(year9999) * 1000n + 999n, "99999.9999"],
+      ...["9999999999999999999999999999.9999999999", "99999999999999999999999999999999999999"],
+    ],
+    [
+      ...[false, -2147483648, -9223372036854775808n, -largestFloat, -Number.MAX_VALUE, "NULL", "RED"],
+      ...["123e4567-e89b-12d3-a456-426614174000", new Uint8Array([128]), -719_162, 1, 1, year1, BigInt(year1) * 1000n],
+      ...["-99999.9999", "-9999999999999999999999999999.9999999999", "-99999999999999999999999999999999999999"],
+    ],
+    [
+      ...[true, -1, 9007199254740991, smallestFloat, 5e-324, "\\", "green", "123e4567-e89b-12d3-a456-426614174000"],
+      ...[new Uint8Array([1, 2, 3]), -1, 43_200_000, 43_200_000_001, -1, -1, "0.0001", "0.0000000001", "1"],
+    ],
+    [
+      ...[
+        null,
+        10000,
+        -9007199254740991,
+        NaN,
+        NaN,
+        "\n",
+        null,
+        null,
+        null,
+        20_454,
+        null,
+        null,
+        START,
+        START * 1000 + 1,
+      ],
+      ...["-0.0001", "-0.0000000001", "10000000000000000000000000000000000000"],
+    ],
+    [
+      ...[null, -10000, 9007199254740993n, Infinity, Infinity, "\t", null, null, null, null, null, null, null, null],
+      ...["10000.0000", "12345678901234567890.1234567890", "-10000"],
+    ],
+    [
+      ...[null, 100, -9007199254740993n, -Infinity, -Infinity, '"', null, null, null, null, null, null, null, null],
+      ...["9999.9999", "10000.0001000000", "100010000"],
+    ],
+    Array.from({ length: 17 }, () => null),
+  ];
+  return values.map((row, index) => [index, START, START + MINUTE, ...row, 1, true]);
+}

@@ -1,0 +1,11 @@
+import { sinkContract } from "../contracts/sink_contract.ts";
+import { type PostgresServer, startPostgres } from "./postgres_server.ts";
+import { postgresSubject } from "./postgres_subject.ts";
+
+let server: PostgresServer;
+Deno.test.beforeAll(async () => {
+  server = await startPostgres();
+});
+Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
+
+sinkContract("postgres sink", postgresSubject(() => server));
