@@ -1,0 +1,50 @@
+/**
+ * SQL text to a typed {@linkcode Expression}: DuckDB parses, this checks names and types, and every fault found is told with a
+ * caret under its place.
+ *
+ * @module
+ */
+import type { FieldType } from "../columns.ts";
+import { Binder } from "./bind_expression.ts";
+import { parseCondition, positionOf } from "./duckdb_parser.ts";
+import type { Expression } from "./expression.ts";
+
+/** Finds a field by its dotted path: its index among the plan's fields and its type, or why it cannot be used. */
+export type FieldLookup = (path: string) => { readonly field: number; readonly type: FieldType } | string;
+
+/** Most faults told about one condition. */
+export const FAULTS_SHOWN_MAX = 8;
+
+/** The condition as a typed expression of type boolean, or all that is wrong with it, in words. */
+export async function parseExpression(
+  sql: string,
+  lookup: FieldLookup,
+): Promise<{ readonly expression: Expression } | { readonly problems: readonly string[] }> {
+  const parsed = await parseCondition(sql);
+  if ("problem" in parsed) return { problems: [withCaret(sql, parsed.problem, parsed.at)] };
+  const binder = new Binder(lookup);
+  const expression = await binder.bindCondition(parsed.tree);
+  if (expression !== null && binder.faults.length === 0) return { expression };
+  return {
+    problems: binder.faults.slice(0, FAULTS_SHOWN_MAX).map(({ problem, node }) =>
+      withCaret(sql, problem, node === null ? null : positionOf(sql, node))
+    ),
+  };
+}
+
+const EXCERPT = 60;
+
+/** `problem`, then the line of the text it is about, with a caret under the place. */
+export function withCaret(sql: string, problem: string, at: number | null): string {
+  if (at === null) return problem;
+  const before = sql.slice(0, at);
+  const lineStart = before.lastIndexOf("\n") + 1;
+  const lineEnd = sql.indexOf("\n", at) < 0 ? sql.length : sql.indexOf("\n", at);
+  const from = Math.max(lineStart, at - EXCERPT);
+  const to = Math.min(lineEnd, at + EXCERPT);
+  const lead = from > lineStart ? "..." : "";
+  const excerpt = lead + sql.slice(from, to).replaceAll("\t", " ") + (to < lineEnd ? "..." : "");
+  // Code points, not UTF-16 units, so that the caret stands right under text outside the basic plane.
+  const indent = " ".repeat([...lead, ...sql.slice(from, at)].length);
+  return `${problem}\n    ${excerpt}\n    ${indent}^`;
+}
