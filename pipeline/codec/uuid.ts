@@ -25,9 +25,14 @@ export function writeUuidText(from: Uint8Array, at: number, into: Uint8Array, po
   }
 }
 
+/** Whether a string is a UUID's text. */
+export function isUuidString(text: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text);
+}
+
 /** The 16 bytes of a UUID's text, or null when it is none. */
 export function uuidBytes(text: string): Uint8Array | null {
-  if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text)) return null;
+  if (!isUuidString(text)) return null;
   const digits = text.replaceAll("-", "");
   return Uint8Array.from({ length: 16 }, (_, i) => parseInt(digits.slice(2 * i, 2 * i + 2), 16));
 }
