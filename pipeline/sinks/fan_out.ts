@@ -1,0 +1,52 @@
+import { UnavailableError } from "../errors.ts";
+import type { ResultRows, Sink, WriteOptions } from "./sink.ts";
+
+/**
+ * A sink that writes to every one of `sinks` at the same time and resolves when all are durable.
+ *
+ * A write never rejects while one of them is still at work, so a repeat does not meet its own first try. An error that a
+ * repeat cannot mend ends the waiting of the others; it is thrown rather than an UnavailableError. Wrap each of `sinks`
+ * in a retry, not the whole: an outage of one then does not rewrite the others.
+ */
+export function fanOut(sinks: readonly Sink[]): Sink {
+  if (sinks.length === 1) return sinks[0];
+  return new FanOut(sinks);
+}
+
+class FanOut implements Sink {
+  readonly name: string;
+  readonly #sinks: readonly Sink[];
+
+  constructor(sinks: readonly Sink[]) {
+    this.#sinks = sinks;
+    this.name = sinks.map(({ name }) => name).join(" + ");
+  }
+
+  async write(rows: ResultRows, { epoch, signal }: WriteOptions): Promise<void> {
+    signal.throwIfAborted();
+    const ending = new AbortController();
+    const onAbort = () => ending.abort(signal.reason);
+    signal.addEventListener("abort", onAbort, { once: true });
+    const failures: unknown[] = [];
+    try {
+      await Promise.all(this.#sinks.map(async (sink) => {
+        try {
+          await sink.write(rows, { epoch, signal: ending.signal });
+        } catch (error) {
+          failures.push(error);
+          if (!(error instanceof UnavailableError)) ending.abort(error);
+        }
+      }));
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+    if (signal.aborted && failures.length > 0) throw signal.reason;
+    if (failures.length > 0) throw failures.find((error) => !(error instanceof UnavailableError)) ?? failures[0];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ends = await Promise.allSettled(this.#sinks.map(async (sink) => await sink[Symbol.asyncDispose]()));
+    const failed = ends.find((end) => end.status === "rejected");
+    if (failed) throw failed.reason;
+  }
+}
