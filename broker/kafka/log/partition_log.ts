@@ -1,0 +1,405 @@
+/**
+ * One partition: an ordered list of segments in a folder, the newest of which grows.
+ *
+ * Appends and reads are synchronous calls to the page cache, so an append is never seen half done and needs no lock. Only putting
+ * bytes on disk waits, and all who wait for the same partition share one call.
+ *
+ * @module
+ */
+import type { WireWriter } from "../../../pipeline/log/wire.ts";
+import { replaceFile, syncFolder } from "../durable_file.ts";
+import { Producers } from "../producers.ts";
+import { ErrorCode } from "../protocol/errors.ts";
+import {
+  type Batch,
+  batchHeaderBytes,
+  batchPrefixBytes,
+  BatchRefused,
+  readBatch,
+  stampAppendTime,
+  stampOffset,
+} from "./batch.ts";
+import type { FilePool } from "./file_pool.ts";
+import { Segment } from "./segment.ts";
+import { firstRecordAtLeast } from "./timestamps.ts";
+
+/** Bytes appended after which a flush also writes down the producers' state, so that a start has little to scan. */
+const snapshotEveryBytes = 8 * 1024 * 1024;
+/** Read positions remembered: one per consumer that reads in order. */
+const cursorsMax = 16;
+
+/** What a partition needs to know from its topic's configuration; read at every use, so it may change. */
+export interface LogSettings {
+  readonly segmentBytes: number;
+  /** −1: no limit. */
+  readonly retentionBytes: number;
+  /** −1: no limit. Counts from when a record was appended, so replayed history does not vanish for being old. */
+  readonly retentionMs: number;
+  readonly appendTime: boolean;
+}
+
+export interface Appended {
+  readonly baseOffset: number;
+  /** −1 unless the topic is LogAppendTime. */
+  readonly appendTimeMs: number;
+}
+
+/** Called with the number of bytes appended. */
+export type AppendListener = (bytes: number) => void;
+
+export class PartitionLog {
+  readonly folder: string;
+  readonly #files: FilePool;
+  readonly #settings: () => LogSettings;
+  readonly #log: (line: string) => void;
+  readonly #segments: Segment[] = [];
+  /** Segments with bytes that may not be on disk, oldest first. */
+  readonly #unsynced = new Set<Segment>();
+  readonly #cursors = new Map<number, { segment: Segment; position: number }>();
+  #producers = new Producers();
+  #bytesSinceSnapshot = 0;
+  #syncing: Promise<void> | null = null;
+  #syncNext: Promise<void> | null = null;
+  #failure: Error | null = null;
+  #removed = false;
+  readonly listeners = new Set<AppendListener>();
+
+  private constructor(folder: string, files: FilePool, settings: () => LogSettings, log: (line: string) => void) {
+    this.folder = folder;
+    this.#files = files;
+    this.#settings = settings;
+    this.#log = log;
+  }
+
+  /** Opens or creates the partition in `folder`; cuts a torn tail off and says so. */
+  static open(folder: string, options: {
+    files: FilePool;
+    settings: () => LogSettings;
+    log: (line: string) => void;
+    nowMs: number;
+  }): PartitionLog {
+    const partition = new PartitionLog(folder, options.files, options.settings, options.log);
+    partition.#recover(options.nowMs);
+    return partition;
+  }
+
+  get startOffset(): number {
+    return this.#segments[0].baseOffset;
+  }
+
+  /** The offset the next record gets; also the high watermark. */
+  get endOffset(): number {
+    return this.#active.nextOffset;
+  }
+
+  get sizeBytes(): number {
+    return this.#segments.reduce((sum, segment) => sum + segment.sizeBytes, 0);
+  }
+
+  get segmentCount(): number {
+    return this.#segments.length;
+  }
+
+  get maxTimestamp(): number {
+    return this.#segments.reduce((max, segment) => Math.max(max, segment.maxTimestamp), -1);
+  }
+
+  get #active(): Segment {
+    return this.#segments[this.#segments.length - 1];
+  }
+
+  /**
+   * Gives the batches their offsets, in place, and appends them. A batch an idempotent producer sent before is not stored again;
+   * the answer is its first offset. Throws `BatchRefused` when nothing was stored, because of a sequence or of the disk.
+   */
+  append(data: Uint8Array, batches: readonly Batch[], nowMs: number): Appended {
+    if (this.#failure !== null) throw new BatchRefused(ErrorCode.kafkaStorageError, this.#failure.message);
+    if (this.#removed) throw new BatchRefused(ErrorCode.unknownTopicOrPartition, "The topic was deleted");
+    for (const batch of batches) {
+      const verdict = this.#producers.check(batch);
+      if ("duplicateOf" in verdict) {
+        if (batches.length === 1) return { baseOffset: verdict.duplicateOf, appendTimeMs: -1 };
+        throw new BatchRefused(ErrorCode.invalidRecord, "Only one of several batches in one request was sent before");
+      }
+      if ("refuse" in verdict) {
+        const { producerId, baseSequence } = batch;
+        throw new BatchRefused(verdict.refuse, `Producer ${producerId} sent sequence ${baseSequence} out of turn`);
+      }
+      if (batch.producerId >= 0 && batches.length > 1) {
+        throw new BatchRefused(
+          ErrorCode.invalidRecord,
+          "An idempotent producer sends one batch a partition and request",
+        );
+      }
+    }
+
+    const settings = this.#settings();
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    const start = batches[0].start;
+    const end = batches[batches.length - 1].end;
+    const segment = this.#segmentFor(end - start, settings, nowMs);
+    const baseOffset = segment.nextOffset;
+    let nextOffset = baseOffset;
+    const stamped: Batch[] = [];
+    for (const batch of batches) {
+      stampOffset(view, batch, nextOffset);
+      stamped.push(settings.appendTime ? stampAppendTime(data, view, batch, nowMs) : batch);
+      nextOffset += batch.offsets;
+    }
+    try {
+      segment.write(data, start, end);
+    } catch (error) {
+      this.#log(`Cannot append ${end - start} bytes to ${segment.logPath}: ${message(error)}; nothing was stored`);
+      if (segment.torn) this.#failure = new Error(`${segment.logPath} ends in an unfinished write; restart the broker`);
+      throw new BatchRefused(ErrorCode.kafkaStorageError, `Cannot append to the log: ${message(error)}`);
+    }
+
+    this.#unsynced.add(segment);
+    segment.lastAppendMs = nowMs;
+    for (const batch of stamped) {
+      this.#producers.add(batch, segment.nextOffset, nowMs);
+      segment.add(batch, segment.nextOffset, segment.sizeBytes);
+    }
+    this.#bytesSinceSnapshot += end - start;
+    for (const listener of this.listeners) listener(end - start);
+    return { baseOffset, appendTimeMs: settings.appendTime ? nowMs : -1 };
+  }
+
+  /**
+   * Writes whole batches from the one that holds `offset` on, at most `bytesMax` of them together; with `atLeastOne` the first may be
+   * larger, so that a reader always gets ahead. Returns the bytes written. `offset` must be in [startOffset, endOffset].
+   */
+  read(offset: number, bytesMax: number, writer: WireWriter, options: { atLeastOne: boolean }): number {
+    if (offset === this.endOffset) return 0;
+    const { segment, position } = this.#locate(offset);
+    const wanted = Math.min(Math.max(bytesMax, batchHeaderBytes), segment.sizeBytes - position);
+    const start = writer.reserve(wanted);
+    segment.read(writer.data.subarray(start, start + wanted), position);
+
+    let end = start;
+    let nextOffset = offset;
+    while (start + wanted - end >= batchHeaderBytes) {
+      const batch = readBatch(writer.view, end);
+      if (batch.end > start + wanted) break;
+      nextOffset = batch.baseOffset + batch.offsets;
+      end = batch.end;
+    }
+    if (end - start > bytesMax && !options.atLeastOne) end = start;
+    if (end === start && options.atLeastOne) {
+      const length = batchPrefixBytes + writer.view.getInt32(start + 8);
+      writer.reserve(length - wanted);
+      segment.read(writer.data.subarray(start + wanted, start + length), position + wanted);
+      nextOffset = readBatch(writer.view, start).baseOffset + readBatch(writer.view, start).offsets;
+      end = start + length;
+    }
+    writer.position = end;
+    if (end > start) this.#remember(offset, nextOffset, segment, position + end - start);
+    return end - start;
+  }
+
+  /** How many bytes can be read from `offset` on, as far as that is known cheaply: never less than there are in one batch. */
+  bytesFrom(offset: number, bytesMax: number): number {
+    if (offset >= this.endOffset) return 0;
+    const { segment, position } = this.#locate(offset);
+    return Math.min(bytesMax, segment.sizeBytes - position);
+  }
+
+  /** The first record with a timestamp of at least `timestamp`; null when there is none. */
+  offsetAt(timestamp: number): { offset: number; timestamp: number } | null {
+    for (const segment of this.#segments) {
+      if (segment.maxTimestamp < timestamp) continue;
+      for (const header of segment.headers(segment.index.positionBefore(timestamp))) {
+        if (header.maxTimestamp < timestamp) continue;
+        const found = segment.batches(header.position).next();
+        if (!found.done) return firstRecordAtLeast(found.value, timestamp);
+      }
+    }
+    return null;
+  }
+
+  /** Resolves when everything appended so far is on disk. */
+  sync(): Promise<void> {
+    if (this.#failure !== null) return Promise.reject(this.#failure);
+    if (this.#syncing === null) return this.#startSync();
+    // One call is under way that began before the newest bytes: everyone who comes now shares the next one.
+    this.#syncNext ??= this.#syncing.then(() => this.#startSync(), () => this.#startSync());
+    return this.#syncNext;
+  }
+
+  /** As `sync`, and now and then a snapshot of the producers; called in the background. */
+  async flush(options: { complete?: boolean } = {}): Promise<void> {
+    if (this.#unsynced.size > 0) await this.sync();
+    if (this.#removed) return;
+    if (options.complete) { for (const segment of this.#segments.slice(-1)) await segment.sync({ complete: true }); }
+    if (this.#bytesSinceSnapshot >= (options.complete ? 1 : snapshotEveryBytes)) {
+      this.#bytesSinceSnapshot = 0;
+      replaceFile(this.#snapshotPath, this.#producers.encode(this.endOffset), { sync: false });
+    }
+  }
+
+  /** Removes whole segments that are too old or too much. Returns how many. */
+  retain(nowMs: number): number {
+    this.#producers.expire(nowMs);
+    const { retentionBytes, retentionMs } = this.#settings();
+    const tooOld = (segment: Segment) => retentionMs >= 0 && segment.lastAppendMs < nowMs - retentionMs;
+    if (this.#segments.length === 1 && this.#active.sizeBytes > 0 && tooOld(this.#active)) this.#roll(nowMs);
+    for (const segment of this.#segments.slice(0, -1)) segment.dropIndex();
+    let { sizeBytes } = this;
+    let removed = 0;
+    while (this.#segments.length > 1) {
+      const [oldest] = this.#segments;
+      const tooMuch = retentionBytes >= 0 && sizeBytes - oldest.sizeBytes >= retentionBytes;
+      if (!tooMuch && !tooOld(oldest)) break;
+      this.#segments.shift();
+      this.#unsynced.delete(oldest);
+      sizeBytes -= oldest.sizeBytes;
+      oldest.remove();
+      removed++;
+    }
+    if (removed > 0) {
+      for (const [offset, cursor] of this.#cursors) {
+        if (!this.#segments.includes(cursor.segment)) this.#cursors.delete(offset);
+      }
+    }
+    return removed;
+  }
+
+  async close(): Promise<void> {
+    await this.flush({ complete: true });
+    for (const segment of this.#segments) this.#files.forget(segment.logPath);
+  }
+
+  /** Lets go of the folder, which the caller then removes; wakes who waits for it. */
+  remove(): void {
+    this.#removed = true;
+    this.#unsynced.clear();
+    for (const segment of this.#segments) this.#files.forget(segment.logPath);
+    for (const listener of this.listeners) listener(Infinity);
+  }
+
+  get #snapshotPath(): string {
+    return `${this.folder}/producers.json`;
+  }
+
+  #startSync(): Promise<void> {
+    this.#syncNext = null;
+    const running = this.#syncAll().finally(() => {
+      if (this.#syncing === running) this.#syncing = null;
+    });
+    this.#syncing = running;
+    return running;
+  }
+
+  async #syncAll(): Promise<void> {
+    for (const segment of [...this.#unsynced]) {
+      const complete = segment !== this.#active;
+      try {
+        if (segment.syncedBytes === 0) await syncFolder(this.folder);
+        await segment.sync({ complete });
+      } catch (error) {
+        if (this.#removed || !this.#segments.includes(segment)) continue;
+        // After a failed fsync the kernel may have dropped the pages: nothing more can be promised for this partition.
+        this.#failure = new Error(`Cannot put ${segment.logPath} on disk: ${message(error)}; restart the broker`);
+        this.#log(this.#failure.message);
+        throw this.#failure;
+      }
+      if (complete) segment.dropIndex();
+      if (segment.syncedBytes === segment.sizeBytes) this.#unsynced.delete(segment);
+    }
+  }
+
+  #segmentFor(bytes: number, settings: LogSettings, nowMs: number): Segment {
+    const active = this.#active;
+    const full = active.sizeBytes > 0 && active.sizeBytes + bytes > settings.segmentBytes;
+    // An index entry holds an offset of 32 bits.
+    const wide = active.nextOffset - active.baseOffset > 0x7fff_ffff;
+    if (full || wide) this.#roll(nowMs);
+    return this.#active;
+  }
+
+  #roll(nowMs: number): void {
+    this.#active.seal();
+    this.#unsynced.add(this.#active);
+    const segment = new Segment(this.folder, this.endOffset, this.#files, nowMs);
+    // The file is there from now on: its name is what remembers the end offset once everything before it has been removed.
+    this.#files.get(segment.logPath);
+    this.#segments.push(segment);
+  }
+
+  #locate(offset: number): { segment: Segment; position: number } {
+    const cursor = this.#cursors.get(offset);
+    if (cursor !== undefined && cursor.position < cursor.segment.sizeBytes) return cursor;
+    let low = 0;
+    for (let high = this.#segments.length; high - low > 1;) {
+      const middle = (low + high) >>> 1;
+      if (this.#segments[middle].baseOffset <= offset) low = middle;
+      else high = middle;
+    }
+    const segment = this.#segments[low];
+    return { segment, position: segment.locate(offset) };
+  }
+
+  #remember(offset: number, nextOffset: number, segment: Segment, position: number): void {
+    this.#cursors.delete(offset);
+    this.#cursors.set(nextOffset, { segment, position });
+    if (this.#cursors.size > cursorsMax) this.#cursors.delete(this.#cursors.keys().next().value!);
+  }
+
+  #recover(nowMs: number): void {
+    Deno.mkdirSync(this.folder, { recursive: true });
+    const bases = [...Deno.readDirSync(this.folder)]
+      .filter((entry) => /^\d{20}\.log$/.test(entry.name))
+      .map((entry) => Number(entry.name.slice(0, 20)))
+      .sort((a, b) => a - b);
+    for (const base of bases) {
+      const previous = this.#segments.at(-1);
+      const segment = new Segment(this.folder, base, this.#files, nowMs);
+      if (previous !== undefined && previous.nextOffset !== base) {
+        this.#log(`Removed ${segment.logPath}: the log before it ends at offset ${previous.nextOffset}`);
+        segment.remove();
+        continue;
+      }
+      const { mtime, size } = Deno.statSync(segment.logPath);
+      const cut = segment.recover(mtime?.getTime() ?? nowMs, size);
+      if (cut > 0) {
+        this.#log(
+          `Cut ${cut} bytes of an unfinished write off ${segment.logPath}; it ends at offset ${segment.nextOffset}`,
+        );
+      }
+      this.#segments.push(segment);
+      if (segment.syncedBytes < segment.sizeBytes) this.#unsynced.add(segment);
+    }
+    for (const segment of this.#segments.slice(0, -1)) {
+      segment.seal();
+      if (segment.syncedBytes === segment.sizeBytes) segment.dropIndex();
+    }
+    if (this.#segments.length === 0) this.#segments.push(new Segment(this.folder, 0, this.#files, nowMs));
+    this.#recoverProducers(nowMs);
+  }
+
+  /** Takes the newest snapshot, if it fits the log, and adds what was appended since. */
+  #recoverProducers(nowMs: number): void {
+    let from = this.startOffset;
+    try {
+      const snapshot = Producers.decode(Deno.readTextFileSync(this.#snapshotPath));
+      if (snapshot !== null && snapshot.endOffset <= this.endOffset) {
+        this.#producers = snapshot.producers;
+        from = Math.max(from, snapshot.endOffset);
+      }
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+    for (const segment of this.#segments) {
+      if (segment.nextOffset <= from || segment.sizeBytes === 0) continue;
+      const position = from <= segment.baseOffset ? 0 : segment.locate(from);
+      for (const { batch } of segment.batches(position)) {
+        this.#producers.add(batch, batch.baseOffset, nowMs);
+        this.#bytesSinceSnapshot += batch.end - batch.start;
+      }
+    }
+  }
+}
+
+function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,180 @@
+/**
+ * Fetch: reads record batches, waiting for new ones when there are too few.
+ *
+ *     request v4-17                                      response
+ *       replica_id int32  to v14                           throttle_ms int32
+ *       max_wait_ms int32, min_bytes int32                 error int16, session_id int32  v7+
+ *       max_bytes int32, isolation int8                    [topics] name to v12, topic_id uuid v13+
+ *       session_id int32, session_epoch int32  v7+           [partitions] index int32, error int16,
+ *       [topics] name to v12, topic_id uuid v13+               high_watermark int64, last_stable_offset int64,
+ *         [partitions] index int32,                            log_start_offset int64  v5+, [aborted]?,
+ *           leader_epoch int32  v9+, offset int64,             preferred_replica int32  v11+, records bytes?
+ *           last_epoch int32  v12+,
+ *           log_start_offset int64  v5+, max_bytes int32
+ *       [forgotten] topic, [index int32]  v7+
+ *       rack string  v11+
+ *
+ * Session id 0 in the answer means: no session, send every partition with every request.
+ *
+ * @module
+ */
+import type { PartitionLog } from "../log/partition_log.ts";
+import type { Broker } from "../broker.ts";
+import type { Api, Request } from "./api.ts";
+import { ErrorCode } from "./errors.ts";
+import type { RequestReader, ResponseWriter } from "./fields.ts";
+
+/** What one partition asks for. */
+interface Wanted {
+  readonly index: number;
+  readonly offset: number;
+  readonly bytesMax: number;
+  readonly partition: PartitionLog | null;
+  readonly error: number;
+}
+
+interface WantedTopic {
+  readonly name: string;
+  readonly id: string;
+  readonly partitions: readonly Wanted[];
+}
+
+export const fetch: Api = {
+  key: 1,
+  name: "Fetch",
+  minVersion: 4,
+  maxVersion: 17,
+  flexibleFrom: 12,
+
+  async handle(broker, request, response) {
+    const { version, body } = request;
+    if (version <= 14) body.int32();
+    const waitMs = body.int32();
+    const bytesMin = body.int32();
+    const bytesMax = Math.min(Math.max(body.int32(), 0), broker.options.fetchBytesMax);
+    body.int8();
+    const sessionId = version >= 7 ? body.int32() : 0;
+    if (version >= 7) body.int32();
+    const topics = readTopics(broker, version, body);
+
+    response.int32(0);
+    if (sessionId !== 0) {
+      response.int16(ErrorCode.fetchSessionIdNotFound).int32(0).listLength(0).done();
+      return;
+    }
+    const all = topics.flatMap((topic) => topic.partitions);
+    if (waitMs > 0 && !all.some((wanted) => wanted.error !== 0 || outOfRange(wanted) !== 0)) {
+      await enoughBytes(all, { bytesMin: Math.min(bytesMin, bytesMax), waitMs, request });
+    }
+    if (version >= 7) response.int16(ErrorCode.none).int32(0);
+
+    let left = bytesMax;
+    let first = true;
+    response.list(topics, ({ name, id, partitions }) => {
+      if (version >= 13) response.uuid(id);
+      else response.text(name);
+      response.list(partitions, (wanted) => {
+        const bytes = writePartition(wanted, { version, response, bytesMax: Math.min(left, wanted.bytesMax), first });
+        left = Math.max(0, left - bytes);
+        first &&= bytes === 0;
+      });
+      response.done();
+    });
+    response.done();
+  },
+};
+
+function readTopics(broker: Broker, version: number, body: RequestReader): WantedTopic[] {
+  return body.list(() => {
+    const id = version >= 13 ? body.uuid() : "";
+    const name = version >= 13 ? broker.topics.nameOf(id) : body.text();
+    const partitions = body.list(() => {
+      const index = body.int32();
+      if (version >= 9) body.int32();
+      const offset = body.int64();
+      if (version >= 12) body.int32();
+      if (version >= 5) body.int64();
+      const bytesMax = Math.max(0, body.int32());
+      body.done();
+      const partition = name === null ? null : broker.topics.partition(name, index);
+      const unknown = name === null ? ErrorCode.unknownTopicId : ErrorCode.unknownTopicOrPartition;
+      return { index, offset, bytesMax, partition, error: partition === null ? unknown : ErrorCode.none };
+    });
+    body.done();
+    return { id, name: name ?? "", partitions };
+  });
+}
+
+function outOfRange({ partition, offset }: Wanted): number {
+  const inside = partition === null || (offset >= partition.startOffset && offset <= partition.endOffset);
+  return inside ? ErrorCode.none : ErrorCode.offsetOutOfRange;
+}
+
+function writePartition(
+  wanted: Wanted,
+  { version, response, bytesMax, first }: {
+    version: number;
+    response: ResponseWriter;
+    bytesMax: number;
+    first: boolean;
+  },
+): number {
+  const { partition, index, offset } = wanted;
+  const error = wanted.error || outOfRange(wanted);
+  const end = partition?.endOffset ?? -1;
+  response.int32(index).int16(error).int64(end).int64(end);
+  if (version >= 5) response.int64(partition?.startOffset ?? -1);
+  response.listLength(-1);
+  if (version >= 11) response.int32(-1);
+
+  if (partition === null || error !== 0 || (bytesMax === 0 && !first)) {
+    response.blob(emptyRecords).done();
+    return 0;
+  }
+  // The length comes before the records but is known after them. A compact length gets five bytes, the most it can need.
+  const lengthAt = response.reserve(response.flexible ? 5 : 4);
+  const bytes = partition.read(offset, bytesMax, response, { atLeastOne: first });
+  if (response.flexible) patchUvarint5(response, lengthAt, bytes + 1);
+  else response.patchInt32(lengthAt, bytes);
+  response.done();
+  return bytes;
+}
+
+const emptyRecords = new Uint8Array(0);
+
+/** A varint in exactly five bytes: the continuation bits of the first four are set whatever the value. */
+function patchUvarint5(response: ResponseWriter, at: number, value: number): void {
+  const { data } = response;
+  data[at] = (value & 0x7f) | 0x80;
+  data[at + 1] = ((value >>> 7) & 0x7f) | 0x80;
+  data[at + 2] = ((value >>> 14) & 0x7f) | 0x80;
+  data[at + 3] = ((value >>> 21) & 0x7f) | 0x80;
+  data[at + 4] = value >>> 28;
+}
+
+/** Waits until the partitions have `bytesMin` bytes together, the time is up, or the connection is gone. */
+function enoughBytes(
+  all: readonly Wanted[],
+  { bytesMin, waitMs, request }: { bytesMin: number; waitMs: number; request: Request },
+): Promise<void> | undefined {
+  let bytes = 0;
+  for (const { partition, offset, bytesMax } of all) {
+    bytes += partition!.bytesFrom(offset, bytesMax);
+    if (bytes >= bytesMin) return;
+  }
+  return new Promise((resolve) => {
+    const listener = (appended: number) => {
+      bytes += appended;
+      if (bytes >= bytesMin) finish();
+    };
+    const finish = () => {
+      clearTimeout(timer);
+      request.signal.removeEventListener("abort", finish);
+      for (const { partition } of all) partition!.listeners.delete(listener);
+      resolve();
+    };
+    const timer = setTimeout(finish, waitMs);
+    request.signal.addEventListener("abort", finish);
+    for (const { partition } of all) partition!.listeners.add(listener);
+  });
+}
