@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
+import { fanOut } from "../../pipeline/sinks/fan_out.ts";
+import { withRetry } from "../../pipeline/sinks/retry.ts";
+import type { ResultRows, Sink, WriteOptions } from "../../pipeline/sinks/sink.ts";
+import { sinkContract } from "../contracts/sink_contract.ts";
+import { MemorySink } from "./memory_sink.ts";
+
+const NO_ROWS: ResultRows = { columns: [], length: 0, values: [] };
+
+function sinkOf(name: string, write: (options: WriteOptions) => Promise<void>): Sink & { disposed: boolean } {
+  return {
+    name,
+    disposed: false,
+    write: (_rows, options) => write(options),
+    [Symbol.asyncDispose]() {
+      this.disposed = true;
+      return Promise.resolve();
+    },
+  };
+}
+
+for (const which of [0, 1]) {
+  sinkContract(`fan-out, its ${which === 0 ? "first" : "second"} sink`, (columns) => {
+    const sinks = [new MemorySink(columns), new MemorySink(columns)];
+    const sink = fanOut(sinks);
+    return Promise.resolve({
+      sink,
+      read: () => Promise.resolve(sinks[which].rows()),
+      [Symbol.asyncDispose]: () => Promise.resolve(sink[Symbol.asyncDispose]()),
+    });
+  });
+}
+
+Deno.test("a fan-out resolves only when its slowest sink has", async () => {
+  const slow = Promise.withResolvers<void>();
+  const events: string[] = [];
+  const sink = fanOut([
+    sinkOf("fast", () => Promise.resolve().then(() => void events.push("fast"))),
+    sinkOf("slow", () => slow.promise.then(() => void events.push("slow"))),
+  ]);
+  assert.equal(sink.name, "fast + slow");
+  const written = Promise.resolve(sink.write(NO_ROWS, { epoch: 1, signal: new AbortController().signal }))
+    .then(() => void events.push("all"));
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual(events, ["fast"]);
+  slow.resolve();
+  await written;
+  assert.deepEqual(events, ["fast", "slow", "all"]);
+});
+
+Deno.test("an outage of one sink is reported only when the others are at rest", async () => {
+  let atRest = false;
+  const sink = fanOut([
+    sinkOf("away", () => Promise.reject(new UnavailableError("away"))),
+    sinkOf("slow", ({ signal }) =>
+      new Promise((resolve) =>
+        setTimeout(() => {
+          atRest = !signal.aborted;
+          resolve();
+        }, 20)
+      )),
+  ]);
+  await assert.rejects(async () => await sink.write(NO_ROWS, { epoch: 1, signal: new AbortController().signal }), {
+    name: "UnavailableError",
+  });
+  assert.ok(atRest, "the other write went on to its end, not aborted");
+});
+
+Deno.test("an error that no repeat mends ends the endless waiting of the others", async () => {
+  const broken = new ConfigError({ where: "table", problem: "gone" });
+  const sink = fanOut([
+    withRetry(sinkOf("away", () => Promise.reject(new UnavailableError("away"))), { firstDelayMs: 60_000 }),
+    sinkOf("broken", () => Promise.reject(broken)),
+  ]);
+  await assert.rejects(
+    async () => await sink.write(NO_ROWS, { epoch: 1, signal: new AbortController().signal }),
+    broken,
+  );
+});
+
+Deno.test("an abort reaches every sink and comes out as the signal's reason", async () => {
+  const controller = new AbortController();
+  const reason = new Error("stopping");
+  const waiting = () =>
+    sinkOf(
+      "waiting",
+      ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true })),
+    );
+  const written = fanOut([waiting(), waiting()]).write(NO_ROWS, { epoch: 1, signal: controller.signal });
+  controller.abort(reason);
+  await assert.rejects(async () => await written, reason);
+});
+
+Deno.test("disposing a fan-out disposes every sink, also when one fails to", async () => {
+  const sinks = [sinkOf("a", () => Promise.resolve()), sinkOf("b", () => Promise.resolve())];
+  const failing: Sink = { ...sinks[0], [Symbol.asyncDispose]: () => Promise.reject(new Error("stuck")) };
+  await assert.rejects(async () => await fanOut([failing, ...sinks])[Symbol.asyncDispose](), { message: "stuck" });
+  assert.deepEqual(sinks.map(({ disposed }) => disposed), [true, true]);
+});
