@@ -1,0 +1,132 @@
+/**
+ * What a pipeline needs to go on as if it had never stopped: where it is in each partition, the watermarks, what became of
+ * the records, and the open panes, all of the same moment.
+ *
+ *     magic "TRCP" | version uint32 | header length uint32 | header (JSON) | padding to 8
+ *     | arrays, each padded to 8, in the header's order | CRC-32C of all before, uint32
+ *
+ * all little-endian.
+ *
+ * @module
+ */
+import type { StateArray } from "../aggregates/aggregate.ts";
+import { crc32c } from "../log/crc32c.ts";
+import type { PaneBatch } from "../operators/panes.ts";
+import type { Buckets } from "../runtime/status.ts";
+
+/** How far one partition is accounted for. */
+export interface PartitionCheckpoint {
+  readonly partition: number;
+  /** The next offset to read. */
+  readonly position: number;
+  /** Largest event time seen; null before the first record. */
+  readonly maxEventTimeMs: number | null;
+  /** What the watermark was raised to while the partition was idle; null if never. */
+  readonly raisedToMs: number | null;
+  readonly buckets: Buckets;
+}
+
+export interface Checkpoint {
+  /** The plan's; state of another plan is not taken up. */
+  readonly fingerprint: string;
+  readonly epoch: number;
+  readonly savedAtMs: number;
+  readonly partitions: readonly PartitionCheckpoint[];
+  readonly panes: readonly PaneBatch[];
+}
+
+/** Where checkpoints are kept. */
+export interface CheckpointStore {
+  /** The last one saved, null when there is none. @throws ConfigError when it is there and cannot be read */
+  load(pipeline: string): Promise<Checkpoint | null>;
+  /** Resolves when it is durable. @throws UnavailableError when it cannot be stored now */
+  save(pipeline: string, checkpoint: Checkpoint): Promise<void>;
+}
+
+const MAGIC = 0x50435254; // "TRCP"
+const VERSION = 1;
+
+const ARRAYS = { Float64Array, Int32Array, Uint8Array, BigInt64Array };
+type ArrayName = keyof typeof ARRAYS;
+
+/** Of a pane batch all but its arrays. */
+interface BatchShape {
+  readonly length: number;
+  /** How many state arrays each accumulator has. */
+  readonly states: readonly number[];
+}
+
+interface Header extends Omit<Checkpoint, "panes"> {
+  readonly panes: readonly BatchShape[];
+  readonly arrays: readonly { readonly type: ArrayName; readonly bytes: number }[];
+}
+
+/** A checkpoint as bytes. */
+export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer> {
+  const arrays = checkpoint.panes.flatMap((batch): StateArray[] => [
+    batch.keys,
+    batch.keyEnds,
+    batch.hashes,
+    batch.windows,
+    batch.counts,
+    ...batch.states.flat(),
+  ]);
+  const header: Header = {
+    ...checkpoint,
+    panes: checkpoint.panes.map(({ length, states }) => ({ length, states: states.map((list) => list.length) })),
+    arrays: arrays.map((array) => ({ type: array.constructor.name as ArrayName, bytes: array.byteLength })),
+  };
+  const head = new TextEncoder().encode(JSON.stringify(header));
+  const size = padded(12 + head.length) + arrays.reduce((sum, array) => sum + padded(array.byteLength), 0) + 4;
+  const bytes = new Uint8Array(size);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, MAGIC, true);
+  view.setUint32(4, VERSION, true);
+  view.setUint32(8, head.length, true);
+  bytes.set(head, 12);
+  let at = padded(12 + head.length);
+  for (const array of arrays) {
+    bytes.set(new Uint8Array(array.buffer, array.byteOffset, array.byteLength), at);
+    at += padded(array.byteLength);
+  }
+  view.setUint32(at, crc32c(bytes, 0, at), true);
+  return bytes;
+}
+
+/** What `encodeCheckpoint` made; throws when the bytes are damaged or of another version. */
+export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 20 || view.getUint32(0, true) !== MAGIC) throw new Error("it is not a checkpoint");
+  if (view.getUint32(4, true) !== VERSION) {
+    throw new Error(`it has format ${view.getUint32(4, true)}, this version reads ${VERSION}`);
+  }
+  if (crc32c(bytes, 0, bytes.length - 4) !== view.getUint32(bytes.length - 4, true)) {
+    throw new Error("its checksum does not fit");
+  }
+  const headLength = view.getUint32(8, true);
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(12, 12 + headLength))) as Header;
+  let at = padded(12 + headLength);
+  const arrays = header.arrays.map(({ type, bytes: length }) => {
+    const copy = bytes.slice(at, at + length);
+    at += padded(length);
+    return new ARRAYS[type](copy.buffer);
+  });
+  const next = <T extends StateArray>() => arrays.shift() as T;
+  const { arrays: _, panes, ...rest } = header;
+  return {
+    ...rest,
+    panes: panes.map(({ length, states }) => ({
+      length,
+      keys: next<Uint8Array>(),
+      keyEnds: next<Int32Array>(),
+      hashes: next<Int32Array>(),
+      windows: next<Float64Array>(),
+      counts: next<Float64Array>(),
+      states: states.map((count) => Array.from({ length: count }, () => next())),
+    })),
+  };
+}
+
+function padded(bytes: number): number {
+  return (bytes + 7) & ~7;
+}

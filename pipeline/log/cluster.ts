@@ -1,0 +1,164 @@
+import { ConfigError, UnavailableError } from "../errors.ts";
+import { ask, BrokerConnection, type ClusterOptions } from "./connection.ts";
+import { kafkaError } from "./kafka_errors.ts";
+
+/** A topic's partitions and which broker leads each; -1 where none does at the moment. */
+export interface TopicLeaders {
+  readonly topic: string;
+  /** Leader's node id by partition number. */
+  readonly leaders: readonly number[];
+}
+
+interface Node {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where in a partition's log to start: an end of it, or the first record at or after a time (milliseconds). */
+export type LogPosition = "earliest" | "latest" | number;
+
+/**
+ * The brokers of one cluster: who leads what, and one connection to each broker that is talked to.
+ * For one owner (a worker, a producer): connections are not shared between threads.
+ */
+export class Cluster implements AsyncDisposable {
+  readonly #bootstrap: readonly string[];
+  readonly #options: ClusterOptions;
+  readonly #nodes = new Map<number, Node>();
+  readonly #connections = new Map<string, Promise<BrokerConnection>>();
+  #closed = false;
+
+  /** `brokers`: `host:port` of each bootstrap broker. */
+  constructor(brokers: readonly string[], options: ClusterOptions) {
+    this.#bootstrap = brokers;
+    this.#options = options;
+  }
+
+  /**
+   * Asks who leads the topic's partitions (Metadata, version 5).
+   *
+   * @returns null when the topic does not exist
+   * @throws UnavailableError when no broker answers
+   */
+  async leaders(topic: string): Promise<TopicLeaders | null> {
+    const connection = await this.any();
+    return await ask(connection, {
+      apiKey: 3,
+      version: 5,
+      body: (writer) => writer.arrayLength(1).string(topic).boolean(false),
+    }, (reader) => {
+      reader.int32(); // throttle time
+      for (let i = reader.arrayLength(); i > 0; i--) {
+        const id = reader.int32();
+        this.#nodes.set(id, { host: reader.string(), port: reader.int32() });
+        reader.nullableString(); // rack
+      }
+      reader.nullableString(); // cluster id
+      reader.int32(); // controller
+      reader.arrayLength();
+      const code = reader.int16();
+      reader.string();
+      reader.boolean();
+      if (code === 3) return null;
+      const error = kafkaError(code, `to describe topic ${topic}`);
+      if (error) throw error;
+      const leaders: number[] = [];
+      for (let i = reader.arrayLength(); i > 0; i--) {
+        reader.int16(); // a partition's own error shows as leader -1
+        const partition = reader.int32();
+        leaders[partition] = reader.int32();
+        for (let list = 0; list < 3; list++) reader.skip(4 * reader.arrayLength(4)); // replicas, in sync, offline
+      }
+      return { topic, leaders: Array.from(leaders, (leader) => leader ?? -1) };
+    });
+  }
+
+  /** The connection to a node that `leaders` named. @throws UnavailableError when it cannot be reached */
+  async node(id: number): Promise<BrokerConnection> {
+    const node = this.#nodes.get(id);
+    if (!node) throw new UnavailableError(`No broker leads the partition at the moment (node ${id})`);
+    return await this.#connect(node.host, node.port);
+  }
+
+  /**
+   * The offsets at `position` in each of the partitions (ListOffsets, version 2).
+   * A time after the last record gives -1.
+   */
+  async offsets(topic: string, partitions: readonly number[], position: LogPosition): Promise<Map<number, number>> {
+    const found = await this.leaders(topic);
+    if (!found) throw new ConfigError({ where: topic, problem: "the topic does not exist" });
+    const byLeader = Map.groupBy(partitions, (partition) => found.leaders[partition] ?? -1);
+    const offsets = new Map<number, number>();
+    const timestamp = position === "earliest" ? -2 : position === "latest" ? -1 : position;
+    for (const [leader, led] of byLeader) {
+      await ask(await this.node(leader), {
+        apiKey: 2,
+        version: 2,
+        body: (writer) => {
+          writer.int32(-1).int8(0).arrayLength(1).string(topic).arrayLength(led.length);
+          for (const partition of led) writer.int32(partition).int64(timestamp);
+        },
+      }, (reader) => {
+        reader.int32(); // throttle time
+        reader.arrayLength();
+        reader.string();
+        for (let i = reader.arrayLength(); i > 0; i--) {
+          const partition = reader.int32();
+          const error = kafkaError(reader.int16(), `to say where ${topic}/${partition} starts and ends`);
+          if (error) throw error;
+          reader.int64(); // timestamp
+          offsets.set(partition, reader.int64());
+        }
+      });
+    }
+    return offsets;
+  }
+
+  /** Closes every connection; unanswered requests are rejected. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const opening of this.#connections.values()) {
+      await opening.then((connection) => connection.close(), () => {});
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** A connection to some broker that answers. */
+  async any(): Promise<BrokerConnection> {
+    const known = [...this.#nodes.values()].map(({ host, port }) => `${host}:${port}`);
+    let last: unknown;
+    for (const address of new Set([...known, ...this.#bootstrap])) {
+      const colon = address.lastIndexOf(":");
+      try {
+        return await this.#connect(address.slice(0, colon), Number(address.slice(colon + 1)));
+      } catch (error) {
+        if (!(error instanceof UnavailableError)) throw error;
+        last = error;
+      }
+    }
+    throw last ?? new ConfigError({ where: "KAFKA_BROKERS", problem: "no broker is named" });
+  }
+
+  async #connect(host: string, port: number): Promise<BrokerConnection> {
+    if (this.#closed) throw new UnavailableError("The cluster's connections were closed");
+    const address = `${host}:${port}`;
+    const existing = this.#connections.get(address);
+    if (existing) {
+      const connection = await existing.catch(() => null);
+      if (connection && !connection.closed) return connection;
+      if (this.#connections.get(address) === existing) this.#connections.delete(address);
+      return await this.#connect(host, port);
+    }
+    const opening = BrokerConnection.open(host, port, this.#options);
+    this.#connections.set(address, opening);
+    try {
+      return await opening;
+    } catch (error) {
+      this.#connections.delete(address);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { ConfigError, UnavailableError } from "../errors.ts";
+
+/** The error codes of the Kafka protocol that the data plane meets (kafka.apache.org/protocol#protocol_error_codes). */
+export const KafkaCode = {
+  none: 0,
+  offsetOutOfRange: 1,
+  unknownTopicOrPartition: 3,
+  leaderNotAvailable: 5,
+  notLeader: 6,
+  outOfOrderSequence: 45,
+  duplicateSequence: 46,
+  invalidProducerEpoch: 47,
+  unknownProducerId: 59,
+} as const;
+
+const NAMES: Readonly<Record<number, string>> = {
+  1: "the offset is not, or no longer, in the log",
+  2: "the batch arrived damaged",
+  3: "the topic or partition does not exist",
+  5: "the partition has no leader at the moment",
+  6: "the broker no longer leads the partition",
+  7: "the broker did not finish in time",
+  9: "a replica is not available",
+  10: "the record batch is larger than the broker allows (max.message.bytes)",
+  14: "the group coordinator is loading",
+  15: "the group coordinator is not available",
+  17: "the topic's name is not allowed",
+  19: "too few replicas are in sync",
+  20: "too few replicas are in sync",
+  29: "this user may not use the topic",
+  31: "this user may not use the cluster",
+  45: "the producer's sequence has a gap",
+  47: "another producer took over",
+  56: "the broker's disk failed or is full",
+  59: "the broker does not know the producer any more",
+  74: "the leader's epoch is newer",
+  76: "the compression is not supported",
+  87: "the record was refused",
+};
+
+/** Codes that a change of settings mends, not time. */
+const PERMANENT = new Set([10, 17, 29, 31, 76, 87]);
+
+/** The error for a code a broker answered `doing` something with; null for code 0. */
+export function kafkaError(code: number, doing: string): Error | null {
+  if (code === 0) return null;
+  const message = `Kafka refused ${doing}: ${NAMES[code] ?? `error code ${code}`}`;
+  return PERMANENT.has(code) ? new ConfigError({ where: "kafka", problem: message }) : new UnavailableError(message);
+}

@@ -1,0 +1,125 @@
+import type { Column, Columns } from "../columns.ts";
+import type { Plan } from "../plan/plan.ts";
+import { tumblingStart } from "../windows/tumbling.ts";
+import type { PartitionWatermark } from "../windows/watermark.ts";
+import { GroupKeyWriter } from "./group_key.ts";
+import { hashKey } from "./pane_table.ts";
+import { Panes } from "./panes.ts";
+
+/** The time range of ECMAScript dates, and of what PostgreSQL's timestamptz holds after 4713 BC. */
+const EVENT_TIME_RANGE_MS = { least: Date.UTC(-4000, 0, 1), most: 8.64e15 };
+
+const DAY_MS = 86_400_000;
+
+/** What became of a chunk's selected rows. The arrays are used again by the next chunk. */
+export interface Folded {
+  readonly aggregated: number;
+  /** Rows whose window had closed, `late[0 .. lateLength)`. */
+  readonly late: Int32Array;
+  readonly lateLength: number;
+  /** Rows without a usable event time, `untimed[0 .. untimedLength)`. */
+  readonly untimed: Int32Array;
+  readonly untimedLength: number;
+}
+
+/** Sorts the rows of chunks into windows and adds them up by group key. */
+export class WindowAggregate {
+  readonly panes: Panes;
+  readonly #plan: Plan;
+  readonly #keys: GroupKeyWriter;
+  readonly #times: Float64Array;
+  readonly #rows: Int32Array;
+  readonly #slots: Int32Array;
+  readonly #late: Int32Array;
+  readonly #untimed: Int32Array;
+
+  /** `capacity`: most rows of a chunk. */
+  constructor(plan: Plan, capacity: number) {
+    this.#plan = plan;
+    this.panes = new Panes(plan);
+    this.#keys = new GroupKeyWriter(
+      plan.groupBy.map(({ field }) => field),
+      plan.fields.map(({ type }) => type),
+      capacity,
+    );
+    this.#times = new Float64Array(capacity);
+    this.#rows = new Int32Array(capacity);
+    this.#slots = new Int32Array(capacity);
+    this.#late = new Int32Array(capacity);
+    this.#untimed = new Int32Array(capacity);
+  }
+
+  /**
+   * Adds the rows `selection[0 .. selected)` (ascending) to their panes and moves the watermark on by the event times of all
+   * rows: a record that is filtered out still tells the time.
+   */
+  fold(columns: Columns, chosen: { selection: Int32Array; selected: number; watermark: PartitionWatermark }): Folded {
+    const { selection, selected, watermark } = chosen;
+    const { sizeMs, offsetMs } = this.#plan.window;
+    const lateness = this.#plan.allowedLatenessMs;
+    const { table } = this.panes;
+    const times = this.#times;
+    const rows = this.#rows;
+    const slots = this.#slots;
+    eventTimes(columns.columns[this.#plan.eventTime], columns.length, times);
+    const { data, spans } = this.#keys.keysOf(columns);
+    const { raisedToMs } = watermark;
+    let { maxEventTimeMs } = watermark;
+    let currentMs = watermark.currentMs;
+    let windowStart = NaN;
+    let windowEnd = NaN;
+    let aggregated = 0;
+    let lateLength = 0;
+    let untimedLength = 0;
+    let next = 0;
+    for (let row = 0; row < columns.length; row++) {
+      const time = times[row];
+      if (time > maxEventTimeMs) {
+        maxEventTimeMs = time;
+        if (time - lateness > raisedToMs) currentMs = time - lateness;
+      }
+      if (next >= selected || selection[next] !== row) continue;
+      next++;
+      if (!(time >= windowStart && time < windowEnd)) {
+        if (time !== time) {
+          this.#untimed[untimedLength++] = row;
+          continue;
+        }
+        windowStart = tumblingStart(time, sizeMs, offsetMs);
+        windowEnd = windowStart + sizeMs;
+      }
+      if (windowEnd <= currentMs) {
+        this.#late[lateLength++] = row;
+        continue;
+      }
+      const start = spans[2 * row];
+      const end = spans[2 * row + 1];
+      rows[aggregated] = row;
+      slots[aggregated++] = table.slotOf(data, start, end, hashKey(data, start, end), windowStart);
+    }
+    watermark.maxEventTimeMs = maxEventTimeMs;
+    this.panes.add(columns, { rows, slots, length: aggregated });
+    return { aggregated, late: this.#late, lateLength, untimed: this.#untimed, untimedLength };
+  }
+}
+
+/** Event times in milliseconds; NaN where null or out of range. */
+function eventTimes(column: Column, length: number, times: Float64Array): void {
+  const { ints, nulls } = column;
+  switch (column.type.type) {
+    case "date":
+      for (let row = 0; row < length; row++) times[row] = ints[row] * DAY_MS;
+      break;
+    case "timestamp-micros":
+      for (let row = 0; row < length; row++) {
+        times[row] = Math.floor((ints[2 * row + 1] * 4294967296 + (ints[2 * row] >>> 0)) / 1000);
+      }
+      break;
+    default:
+      for (let row = 0; row < length; row++) times[row] = ints[2 * row + 1] * 4294967296 + (ints[2 * row] >>> 0);
+  }
+  const { least, most } = EVENT_TIME_RANGE_MS;
+  for (let row = 0; row < length; row++) {
+    if (nulls[row] !== 0 || !(times[row] >= least && times[row] <= most)) times[row] = NaN;
+  }
+}

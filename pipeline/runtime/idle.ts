@@ -1,0 +1,25 @@
+import type { PartitionLedger } from "./partition_ledger.ts";
+
+/**
+ * Which partitions' watermarks to raise because they have nothing to say, so that they do not hold windows open for ever.
+ *
+ * Beside partitions that still speak, a silent one follows the slowest of those. When all are silent, event time goes on with
+ * the wall clock, less the lateness allowed, but not beyond the last open window: so the last windows of a live stream close
+ * when their time is over, and those of a replayed past close at once, while what may come after them stays welcome.
+ *
+ * @param latestEndMs end of the latest open window, -Infinity when none is open
+ */
+export function idleRaises(
+  partitions: readonly PartitionLedger[],
+  times: { readonly nowMs: number; readonly allowedLatenessMs: number; readonly latestEndMs: number },
+): Map<number, number> {
+  const speaking = partitions.filter(({ idle }) => !idle);
+  const target = speaking.length > 0
+    ? Math.min(...speaking.map(({ watermarkMs }) => watermarkMs))
+    : Math.min(times.nowMs - times.allowedLatenessMs, times.latestEndMs);
+  const raises = new Map<number, number>();
+  for (const partition of partitions) {
+    if (partition.idle && partition.watermarkMs < target) raises.set(partition.partition, target);
+  }
+  return raises;
+}

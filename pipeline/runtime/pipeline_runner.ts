@@ -1,0 +1,328 @@
+import type { CheckpointStore } from "../checkpoint/checkpoint.ts";
+import type { Clock } from "../clock.ts";
+import { ConfigError, UnavailableError } from "../errors.ts";
+import type { Cluster } from "../log/cluster.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { ResultRows, SetAsideSink, Sink } from "../sinks/sink.ts";
+import { idleRaises } from "./idle.ts";
+import { PartitionLedger } from "./partition_ledger.ts";
+import { Rate } from "./rate.ts";
+import type { ShardFlush } from "./shard.ts";
+import type { ShardHandle, ShardHost } from "./shard_host.ts";
+import type { Buckets, PipelineState, PipelineStatus } from "./status.ts";
+import { WindowState } from "./window_state.ts";
+
+/** Time between two epochs: how long a closed window waits at most before it is published. */
+const EPOCH_MS = 200;
+/** Panes kept open over all windows of a pipeline. Beyond it, it stops rather than fill the memory. */
+export const OPEN_PANES_MAX = 5_000_000;
+/** A partition further ahead of the slowest than this many windows is not read until the others have come closer. */
+const AHEAD_WINDOWS_MAX = 16;
+/** How often it is looked whether the topic got more partitions. */
+const PARTITION_CHECK_MS = 30_000;
+
+export interface RunnerDeps {
+  readonly clock: Clock;
+  /** Threads to spread the partitions over. */
+  readonly hosts: readonly ShardHost[];
+  /** Opens connections for looking up partitions and offsets; closed after use. */
+  readonly cluster: () => Cluster;
+  /** Made to wait and try again while the other side is away. */
+  readonly sink: Sink;
+  readonly setAside: SetAsideSink;
+  readonly checkpoints: CheckpointStore;
+  readonly checkpointEveryMs: number;
+  /** Told of rows once they are durable. */
+  readonly onRows: (rows: ResultRows) => void;
+  /** Told of positions once they are saved; advisory, for tools that show lag. */
+  readonly onSaved: (positions: ReadonlyMap<number, number>) => void;
+}
+
+/**
+ * Runs one pipeline: gathers what the shards read at every epoch, keeps the open windows, publishes, saves checkpoints.
+ *
+ *     epoch: shards flush ▶ merge ▶ rows of closed and changed windows ▶ sinks ▶ records set aside ▶ checkpoint when due
+ *
+ * While an epoch is being written the shards read on, up to their bounds; so a slow or absent sink makes reading wait and
+ * memory stays bounded.
+ */
+export class PipelineRunner {
+  readonly plan: Plan;
+  readonly #deps: RunnerDeps;
+  #state: PipelineState = "stopped";
+  #reason: string | null = null;
+  #waiting = new Map<string, string>();
+  #lastError: PipelineStatus["lastError"] = null;
+  #partitions: PartitionLedger[] = [];
+  #windows: WindowState;
+  #epoch = 0;
+  #rowsWritten = 0;
+  #checkpointAtMs: number | null = null;
+  #rateIn = new Rate();
+  #rateOut = new Rate();
+
+  constructor(plan: Plan, deps: RunnerDeps) {
+    this.plan = plan;
+    this.#deps = deps;
+    this.#windows = new WindowState(plan);
+  }
+
+  /**
+   * Runs from the last checkpoint until the signal ends it, with a last epoch and checkpoint at the end.
+   *
+   * @throws whatever stops it; start it again to resume from the checkpoint
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#state = "starting";
+    this.#reason = null;
+    this.#waiting.clear();
+    const failure = Promise.withResolvers<never>();
+    failure.promise.catch(() => {});
+    let poke = () => {};
+    const shards: { handle: ShardHandle; partitions: number[] }[] = [];
+    try {
+      await this.#restore();
+      const starts = Map.groupBy(
+        this.#partitions.map(({ start }) => start),
+        ({ partition }) => partition % this.#deps.hosts.length,
+      );
+      for (const [host, partitions] of starts) {
+        const handle = await this.#deps.hosts[host].open(this.plan, partitions, {
+          onFull: () => poke(),
+          onWaiting: (reason) => this.setWaiting(`reading (${host})`, reason),
+          onFailed: failure.reject,
+        });
+        shards.push({ handle, partitions: partitions.map(({ partition }) => partition) });
+      }
+      this.#state = "running";
+      let early = -Infinity;
+      let saved = this.#deps.clock.monotonic();
+      let checked = saved;
+      while (!signal.aborted) {
+        const poked = new Promise<void>((resolve) => poke = resolve);
+        await Promise.race([this.#pause(EPOCH_MS, signal), poked, failure.promise]);
+        const now = this.#deps.clock.monotonic();
+        const isEarly = this.plan.emitEveryMs !== null && now - early >= this.plan.emitEveryMs;
+        if (isEarly) early = now;
+        await Promise.race([this.#runEpoch(shards, { early: isEarly, signal }), failure.promise]);
+        if (now - saved >= this.#deps.checkpointEveryMs || this.#partitions.some(({ undecided }) => undecided)) {
+          await this.#save();
+          saved = this.#deps.clock.monotonic();
+        }
+        if (now - checked >= PARTITION_CHECK_MS) {
+          checked = now;
+          await this.#checkPartitions();
+        }
+      }
+      // What was read so far is published and saved, so that the next start goes on exactly here.
+      const last = AbortSignal.timeout(2_000);
+      await this.#runEpoch(shards, { early: this.plan.emitEveryMs !== null, signal: last });
+      await this.#save();
+      this.#state = "stopped";
+    } catch (error) {
+      if (signal.aborted && error instanceof UnavailableError) {
+        this.#state = "stopped";
+        return;
+      }
+      this.#state = "failed";
+      this.#reason = (error as Error).message;
+      this.#lastError = { atMs: this.#deps.clock.now(), message: this.#reason };
+      throw error;
+    } finally {
+      await Promise.allSettled(shards.map(({ handle }) => handle.close()));
+    }
+  }
+
+  /** Says why part of the pipeline waits, by the name of the part; null when it goes on. */
+  setWaiting(part: string, reason: string | null): void {
+    if (reason === null) {
+      this.#waiting.delete(part);
+    } else {
+      this.#waiting.set(part, reason);
+      this.#lastError = { atMs: this.#deps.clock.now(), message: reason };
+    }
+  }
+
+  status(): PipelineStatus {
+    const now = this.#deps.clock.now();
+    const partitions = this.#partitions.map((partition) => partition.status(now));
+    const watermarkMs = this.#watermarkMs();
+    const [waiting] = this.#waiting.values();
+    const known = Number.isFinite(watermarkMs);
+    return {
+      name: this.plan.name,
+      topic: this.plan.topic,
+      state: this.#state === "running" && waiting !== undefined ? "waiting" : this.#state,
+      reason: this.#reason ?? waiting ?? null,
+      lastError: this.#lastError,
+      rates: { inPerSecond: this.#rateIn.perSecond, outPerSecond: this.#rateOut.perSecond },
+      lagRecords: partitions.reduce((sum, { lagRecords }) => sum + Math.max(0, lagRecords), 0),
+      lagSeconds: Math.max(0, ...partitions.map(({ lagSeconds }) => lagSeconds)),
+      watermarkMs: known ? watermarkMs : null,
+      watermarkDelaySeconds: known ? (now - watermarkMs) / 1000 : null,
+      openWindows: this.#windows.openWindows,
+      openPanes: this.#windows.openPanes,
+      rowsWritten: this.#rowsWritten,
+      epoch: this.#epoch,
+      checkpointAtMs: this.#checkpointAtMs,
+      buckets: this.#buckets(),
+      partitions,
+      definition: describe(this.plan),
+    };
+  }
+
+  /** Takes up the last checkpoint, or the beginning of the topic. */
+  async #restore(): Promise<void> {
+    const { plan } = this;
+    const checkpoint = await this.#deps.checkpoints.load(plan.name);
+    if (checkpoint && checkpoint.fingerprint !== plan.fingerprint) {
+      throw new ConfigError({
+        where: `streams: ${plan.name}`,
+        problem:
+          "the definition changed what it computes since the last checkpoint, so the saved windows do not fit it. " +
+          "Give it a new name, or remove its checkpoint to compute the whole topic again",
+      });
+    }
+    const cluster = this.#deps.cluster();
+    try {
+      const found = await cluster.leaders(plan.topic);
+      if (!found) throw new UnavailableError(`Topic ${plan.topic} does not exist (yet)`);
+      const saved = new Map(checkpoint?.partitions.map((partition) => [partition.partition, partition]));
+      const unread = [...found.leaders.keys()].filter((partition) => !saved.has(partition));
+      const earliest = unread.length > 0
+        ? await cluster.offsets(plan.topic, unread, "earliest")
+        : new Map<number, number>();
+      this.#partitions = [...found.leaders.keys()].map((partition) =>
+        new PartitionLedger(
+          plan,
+          saved.get(partition) ??
+            { partition, position: earliest.get(partition)!, maxEventTimeMs: null, raisedToMs: null },
+        )
+      );
+    } finally {
+      await cluster.close();
+    }
+    this.#windows = new WindowState(plan);
+    for (const batch of checkpoint?.panes ?? []) this.#windows.merge(batch);
+    this.#epoch = checkpoint?.epoch ?? 0;
+    this.#checkpointAtMs = checkpoint?.savedAtMs ?? null;
+  }
+
+  /** One epoch: all that was read until now is merged, and what follows from it is made durable. */
+  async #runEpoch(
+    shards: readonly { handle: ShardHandle; partitions: number[] }[],
+    { early, signal }: { early: boolean; signal: AbortSignal },
+  ): Promise<void> {
+    const { clock, sink, setAside, onRows } = this.#deps;
+    const raises = idleRaises(this.#partitions, {
+      nowMs: clock.now(),
+      allowedLatenessMs: this.plan.allowedLatenessMs,
+      latestEndMs: this.#windows.latestEndMs,
+    });
+    const paused = this.#aheadPartitions();
+    const flushes = await Promise.all(shards.map(({ handle }) => handle.flush({ raises, paused })));
+    this.#merge(flushes);
+    this.#epoch++;
+    const rows = this.#windows.publish(this.#watermarkMs(), early);
+    const aside = flushes.flatMap((flush) => flush.setAside);
+    const options = { epoch: this.#epoch, signal };
+    if (rows.length > 0) {
+      await sink.write(rows, options);
+      this.#rowsWritten += rows.length;
+      onRows(rows);
+    }
+    if (aside.length > 0) await setAside.write(aside, options);
+    const now = clock.monotonic();
+    this.#rateIn.note(now, this.#buckets().consumed);
+    this.#rateOut.note(now, this.#rowsWritten);
+  }
+
+  #merge(flushes: readonly ShardFlush[]): void {
+    const byNumber = new Map(this.#partitions.map((partition) => [partition.partition, partition]));
+    for (const flush of flushes) {
+      this.#windows.merge(flush.panes);
+      for (const progress of flush.partitions) byNumber.get(progress.partition)!.advance(progress);
+    }
+    const { openPanes } = this.#windows;
+    if (openPanes > OPEN_PANES_MAX) {
+      throw new ConfigError({
+        where: `streams: ${this.plan.name}`,
+        problem:
+          `${openPanes} panes are open, more than the ${OPEN_PANES_MAX} that fit: group by fewer keys, or use shorter windows`,
+      });
+    }
+  }
+
+  async #save(): Promise<void> {
+    await this.#deps.checkpoints.save(this.plan.name, {
+      fingerprint: this.plan.fingerprint,
+      epoch: this.#epoch,
+      savedAtMs: this.#deps.clock.now(),
+      partitions: this.#partitions.map((partition) => partition.checkpoint()),
+      panes: this.#windows.batches(),
+    });
+    for (const partition of this.#partitions) partition.saved();
+    this.#checkpointAtMs = this.#deps.clock.now();
+    this.#deps.onSaved(new Map(this.#partitions.map(({ partition, position }) => [partition, position])));
+  }
+
+  async #checkPartitions(): Promise<void> {
+    const cluster = this.#deps.cluster();
+    try {
+      const count = (await cluster.leaders(this.plan.topic))?.leaders.length ?? 0;
+      if (count > this.#partitions.length) {
+        throw new UnavailableError(
+          `Topic ${this.plan.topic} grew to ${count} partitions; starting again with all of them`,
+        );
+      }
+    } catch (error) {
+      if (!(error instanceof UnavailableError) || error.message.includes("grew")) throw error;
+    } finally {
+      await cluster.close();
+    }
+  }
+
+  /** The least watermark of all partitions: windows that end before it are complete. */
+  #watermarkMs(): number {
+    return this.#partitions.length === 0
+      ? -Infinity
+      : Math.min(...this.#partitions.map(({ watermarkMs }) => watermarkMs));
+  }
+
+  /** Partitions so far ahead in event time that reading on would only open more windows. */
+  #aheadPartitions(): number[] {
+    const limit = this.#watermarkMs() + AHEAD_WINDOWS_MAX * this.plan.window.sizeMs;
+    return this.#partitions.filter(({ watermarkMs }) => watermarkMs > limit).map(({ partition }) => partition);
+  }
+
+  #buckets(): Buckets {
+    const sum = (pick: (buckets: Buckets) => number) =>
+      this.#partitions.reduce((total, { buckets }) => total + pick(buckets), 0);
+    return {
+      consumed: sum(({ consumed }) => consumed),
+      aggregated: sum(({ aggregated }) => aggregated),
+      filtered: sum(({ filtered }) => filtered),
+      late: sum(({ late }) => late),
+      dead: sum(({ dead }) => dead),
+    };
+  }
+
+  /** Waits, or until the signal. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    await this.#deps.clock.sleep(ms, signal).catch(() => {});
+  }
+}
+
+function describe(plan: Plan): PipelineStatus["definition"] {
+  const select = plan.select.map(({ name, aggregate, accumulators }) => {
+    const { field } = plan.accumulators[accumulators[0]];
+    return [name, `${aggregate}(${field === null ? "*" : plan.fields[field].path})`];
+  });
+  return {
+    where: plan.where?.sql ?? null,
+    groupBy: plan.groupBy.map(({ name }) => name),
+    window: { kind: plan.window.kind, sizeMs: plan.window.sizeMs },
+    select: Object.fromEntries(select),
+    sinks: plan.sinks.map((sink) => sink.kind === "postgres" ? `postgres ${sink.table}` : `kafka ${sink.topic}`),
+  };
+}

@@ -1,0 +1,33 @@
+/**
+ * Where shards run: in this thread, or in a worker behind messages. The runner sees no difference.
+ *
+ * @module
+ */
+import type { Plan } from "../plan/plan.ts";
+import type { PartitionStart, ShardFlush } from "./shard.ts";
+
+/** What a running shard tells its runner unasked. */
+export interface ShardEvents {
+  /** Reading waits for a flush. */
+  readonly onFull: () => void;
+  /** Why nothing can be read at the moment; null once it goes on. */
+  readonly onWaiting: (reason: string | null) => void;
+  /** It stopped for good: the pipeline has to start again from its checkpoint. */
+  readonly onFailed: (error: Error) => void;
+}
+
+export interface FlushRequest {
+  /** Watermarks decided for idle partitions, by partition. */
+  readonly raises: ReadonlyMap<number, number>;
+  /** Partitions to leave unread until told otherwise, because they run too far ahead. */
+  readonly paused: readonly number[];
+}
+
+export interface ShardHandle {
+  flush(request: FlushRequest): Promise<ShardFlush>;
+  close(): Promise<void>;
+}
+
+export interface ShardHost {
+  open(plan: Plan, partitions: readonly PartitionStart[], events: ShardEvents): Promise<ShardHandle>;
+}

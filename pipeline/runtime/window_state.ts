@@ -1,0 +1,105 @@
+import { type PaneBatch, Panes } from "../operators/panes.ts";
+import { createKeyReader } from "../operators/group_key.ts";
+import { grown } from "../operators/pane_table.ts";
+import { type Plan, type ResultColumn, resultColumns } from "../plan/plan.ts";
+import type { ResultRows, ResultValue } from "../sinks/sink.ts";
+
+/** One open window: its panes, and which of them changed since they were last published. */
+interface OpenWindow {
+  readonly panes: Panes;
+  dirty: Uint8Array;
+  dirtySlots: number[];
+}
+
+/** The open windows of a pipeline over all its partitions: merged from what the shards flush, until their time has passed. */
+export class WindowState {
+  readonly columns: readonly ResultColumn[];
+  readonly #plan: Plan;
+  readonly #windows = new Map<number, OpenWindow>();
+  readonly #readKey: ReturnType<typeof createKeyReader>;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+    this.columns = resultColumns(plan);
+    this.#readKey = createKeyReader(plan.groupBy.map(({ field }) => plan.fields[field].type));
+  }
+
+  get openWindows(): number {
+    return this.#windows.size;
+  }
+
+  get openPanes(): number {
+    let panes = 0;
+    for (const window of this.#windows.values()) panes += window.panes.length;
+    return panes;
+  }
+
+  /** The end of the latest open window, -Infinity when none is open. */
+  get latestEndMs(): number {
+    return Math.max(-Infinity, ...this.#windows.keys()) + this.#plan.window.sizeMs;
+  }
+
+  /** Adds the panes of a flush, or of a checkpoint. */
+  merge(batch: PaneBatch): void {
+    let start = NaN;
+    let window: OpenWindow | undefined;
+    for (let row = 0; row < batch.length; row++) {
+      if (batch.windows[row] !== start) {
+        start = batch.windows[row];
+        window = this.#windows.get(start);
+        if (!window) {
+          this.#windows.set(start, window = { panes: new Panes(this.#plan), dirty: new Uint8Array(0), dirtySlots: [] });
+        }
+      }
+      const slot = window!.panes.merge(batch, row);
+      if (slot >= window!.dirty.length) {
+        window!.dirty = grown(window!.dirty, new Uint8Array(window!.panes.table.capacity));
+      }
+      if (window!.dirty[slot] === 0) {
+        window!.dirty[slot] = 1;
+        window!.dirtySlots.push(slot);
+      }
+    }
+  }
+
+  /**
+   * Closes the windows that end at or before the watermark and gives all their panes as final rows; with `early` also the
+   * changed panes of windows that stay open.
+   */
+  publish(watermarkMs: number, early: boolean): ResultRows {
+    const values: ResultValue[][] = this.columns.map(() => []);
+    for (const [start, window] of [...this.#windows].sort(([a], [b]) => a - b)) {
+      if (start + this.#plan.window.sizeMs <= watermarkMs) {
+        for (let slot = 0; slot < window.panes.length; slot++) {
+          this.#row(values, window.panes, { slot, start, final: true });
+        }
+        this.#windows.delete(start);
+      } else if (early) {
+        for (const slot of window.dirtySlots) {
+          window.dirty[slot] = 0;
+          this.#row(values, window.panes, { slot, start, final: false });
+        }
+        window.dirtySlots = [];
+      }
+    }
+    return { columns: this.columns, length: values[0].length, values };
+  }
+
+  /** All open panes, for the checkpoint. */
+  batches(): PaneBatch[] {
+    return [...this.#windows.values()].map(({ panes }) => panes.batch());
+  }
+
+  #row(values: ResultValue[][], panes: Panes, pane: { slot: number; start: number; final: boolean }): void {
+    const { table } = panes;
+    let column = 0;
+    for (const key of this.#readKey(table.keys, table.keyStart(pane.slot), table.keyEnds[pane.slot])) {
+      values[column++].push(key);
+    }
+    values[column++].push(pane.start);
+    values[column++].push(pane.start + this.#plan.window.sizeMs);
+    for (let i = 0; i < this.#plan.select.length; i++) values[column++].push(panes.result(i, pane.slot));
+    values[column++].push(panes.counts[pane.slot]);
+    values[column].push(pane.final);
+  }
+}
