@@ -177,6 +177,7 @@ export class KernelWriter {
       case "boolean":
         return String(value);
       case "approximate":
+        return this.constant(Number(value));
       case "text":
         return this.constant(value);
       default:
@@ -258,7 +259,7 @@ export class KernelWriter {
         return Math.abs(number) < TWO_53 ? `${this.#near(field)} ${sign} ${number}` : null;
       }
       case "f64": {
-        const number = constant.value as number;
+        const number = Number(constant.value);
         if (Number.isNaN(number)) return null;
         const text = this.constant(number);
         this.#used.add(field.field);
@@ -521,7 +522,8 @@ function relates(operator: string, order: number): boolean {
 /** A literal as `value` gives fields of its type, for a Set: that takes NaN as itself and -0 as 0, like DuckDB. */
 function memberValue(member: Literal): unknown {
   const family = familyOf(member.type);
-  if (family === "approximate" || family === "text" || family === "boolean") return member.value;
+  if (family === "approximate") return Number(member.value);
+  if (family === "text" || family === "boolean") return member.value;
   return normalize(unscaled(member));
 }
 

@@ -60,7 +60,7 @@ export function fromText(text: string, type: FieldType): Literal {
       return make(text === "true", solid);
     case "float":
     case "double":
-      return make(text === "inf" ? Infinity : text === "-inf" ? -Infinity : text === "nan" ? NaN : Number(text), solid);
+      return make(doubleValue(text), solid);
     case "timestamp-millis":
     case "time-millis": {
       const micros = BigInt(text);
@@ -172,6 +172,12 @@ function isoText(value: LiteralValue, type: FieldType): string {
 
 function make(value: LiteralValue, type: FieldType): Literal {
   return { kind: "literal", value, type };
+}
+
+/** JSON has no infinities and no NaN: those travel as what `Number` reads. */
+function doubleValue(text: string): LiteralValue {
+  const named = new Map([["inf", "Infinity"], ["-inf", "-Infinity"], ["nan", "NaN"], ["-nan", "NaN"]]).get(text);
+  return named ?? Number(text);
 }
 
 /** JSON has no whole numbers beyond 2^53: those travel as text. */

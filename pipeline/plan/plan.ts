@@ -66,6 +66,8 @@ export interface Plan {
   /** Early updates of open windows every so many milliseconds; null publishes final results only. */
   readonly emitEveryMs: number | null;
   readonly sinks: readonly SinkSpec[];
+  /** Partitions to create the topic with, where it does not exist yet and the definition says so. */
+  readonly partitions?: number;
 }
 
 /** A column of the published result. */
