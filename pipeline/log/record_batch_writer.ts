@@ -40,6 +40,12 @@ export class RecordBatchWriter {
     return this.#out.position - this.#start;
   }
 
+  /** Forgets the batch; the buffer is the caller's to clear. */
+  reset(): void {
+    this.#count = 0;
+    this.#start = this.#out.position;
+  }
+
   /** Starts a batch at the buffer's position. */
   begin(): void {
     this.#start = this.#out.position;
