@@ -96,7 +96,7 @@ ${Object.entries(document.components?.schemas ?? {}).map(([name, schema]) => sha
 ${
     Object.entries(PROBLEMS).map(([kind, [status, title, advice]]) =>
       `<tr id="${kind}"><td><code>/docs#${kind}</code></td><td>${status}</td><td>${text(title)}</td><td>${
-        text(advice)
+        prose(advice)
       }</td></tr>`
     ).join("\n")
   }
@@ -112,8 +112,8 @@ function section(method: string, path: string, operation: Operation, origin: str
   const body = operation.requestBody?.content?.["application/json"]?.schema;
   return `<section class="route" id="${anchor(method, path)}">
 <h3><b class="method ${method.toLowerCase()}">${method}</b> <code>${text(path)}</code></h3>
-<p>${text(operation.summary ?? "")}</p>
-${operation.description ? `<p class="quiet">${text(operation.description)}</p>` : ""}
+<p>${prose(operation.summary ?? "")}</p>
+${operation.description ? `<p class="quiet">${prose(operation.description)}</p>` : ""}
 ${
     parameters.length === 0
       ? ""
@@ -122,7 +122,7 @@ ${
           `<tr><td><code>${text(parameter.name)}</code>${
             parameter.required ? " <small>required</small>" : ""
           }</td><td>${text(parameter.in)}</td><td>${type(parameter.schema)}</td><td>${
-            text(parameter.description ?? parameter.schema?.description ?? "")
+            prose(parameter.description ?? parameter.schema?.description ?? "")
           }${note(parameter.schema)}</td></tr>`
         ).join("")
       }</tbody></table></div>`
@@ -130,7 +130,7 @@ ${
 ${body ? `<p>Body: ${type(body)}</p>` : ""}
 <div class="scroll"><table><thead><tr><th>status</th><th>answer</th><th>shape</th></tr></thead><tbody>${
     Object.entries(operation.responses ?? {}).map(([status, response]) =>
-      `<tr><td>${text(status)}</td><td>${text(response.description ?? "")}</td><td>${
+      `<tr><td>${text(status)}</td><td>${prose(response.description ?? "")}</td><td>${
         Object.entries(response.content ?? {}).map(([mediaType, { schema }]) =>
           `${type(schema)} <small>${text(mediaType)}</small>`
         ).join("<br>")
@@ -160,10 +160,10 @@ function shape(name: string, schema: Schema): string {
   const rows = Object.entries(schema.properties ?? {}).map(([property, of]) =>
     `<tr><td><code>${text(property)}</code>${required.has(property) ? "" : " <small>optional</small>"}</td><td>${
       type(of)
-    }</td><td>${text(of.description ?? "")}${note(of)}</td></tr>`
+    }</td><td>${prose(of.description ?? "")}${note(of)}</td></tr>`
   );
   return `<section class="shape" id="schema-${text(name)}"><h3>${text(name)}</h3>
-${schema.description ? `<p>${text(schema.description)}</p>` : ""}
+${schema.description ? `<p>${prose(schema.description)}</p>` : ""}
 ${
     rows.length > 0
       ? `<div class="scroll"><table><thead><tr><th>field</th><th>type</th><th>meaning</th></tr></thead><tbody>${
@@ -230,4 +230,9 @@ const ESCAPES: Readonly<Record<string, string>> = {
 
 function text(value: string): string {
   return value.replaceAll(/[&<>"']/g, (character) => ESCAPES[character]);
+}
+
+/** A description: what stands between backticks is code. */
+function prose(value: string): string {
+  return text(value).replaceAll(/`([^`]+)`/g, "<code>$1</code>");
 }

@@ -1,7 +1,7 @@
 // The dashboard: status once a second over REST, fresh rows over SSE, drawn at most four times a second.
-import { createChart } from "/assets/charts.js";
-import { clock, number, size, span } from "/assets/format.js";
-import { WindowStore } from "/assets/windows.js";
+import { createChart } from "./charts.js";
+import { clock, number, size, span } from "./format.js";
+import { WindowStore } from "./windows.js";
 
 const POLL_MS = 1000;
 const DRAW_MS = 250;
@@ -319,9 +319,8 @@ function drawLedger(buckets) {
   }
   const list = el("ul", { class: "ledger" });
   for (const [name, title, more] of LEDGER) {
-    list.append(
-      el("li", {}, el("i", { class: name }), el("b", {}, number(buckets[name])), ` ${title} `, el("small", {}, more)),
-    );
+    const words = el("span", {}, `${title} `, el("small", {}, more));
+    list.append(el("li", {}, el("i", { class: name }), el("b", {}, number(buckets[name])), words));
   }
   const sum = LEDGER.reduce((total, [name]) => total + buckets[name], 0);
   const adds = sum === buckets.consumed

@@ -1,6 +1,8 @@
 // uPlot in this page's colours: lines over the last minutes, bars for windows.
-import uPlot from "/assets/uplot/uPlot.js";
-import { number, short } from "/assets/format.js";
+import { number, short } from "./format.js";
+
+// Served from its package beside these files; there is nothing at this path in the source tree, so it is named at run time.
+const { default: uPlot } = await import(new URL("./uplot/uPlot.js", import.meta.url).href);
 
 /** A line chart shows at least this much time, so that the first samples do not fill it. */
 const SPAN_MIN_SECONDS = 60;

@@ -29,9 +29,14 @@ export const ACCOUNT_COLUMNS: readonly ResultColumn[] = [
 ];
 
 /** Rows of `accounts` accounts for the minute that starts at `startMs`. */
-export function accountRows(startMs: number, accounts: number, options: { n?: number; final?: boolean } = {}): ResultRows {
+export function accountRows(
+  startMs: number,
+  accounts: number,
+  options: { n?: number; final?: boolean } = {},
+): ResultRows {
   const { n = 3, final = true } = options;
-  const all = <T extends ResultValue>(make: (account: number) => T) => Array.from({ length: accounts }, (_, i) => make(i));
+  const all = <T extends ResultValue>(make: (account: number) => T) =>
+    Array.from({ length: accounts }, (_, i) => make(i));
   return {
     columns: ACCOUNT_COLUMNS,
     length: accounts,
