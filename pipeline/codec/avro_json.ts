@@ -20,7 +20,7 @@ export function readJson(type: AvroType, bytes: Uint8Array): Json {
   return json;
 }
 
-const utf8 = new TextDecoder();
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 class JsonReader {
   readonly #bytes: Uint8Array;
