@@ -3,9 +3,9 @@
  *
  *     publish ──▶ ring of events (by reference) ──▶ each client pulls from its own place in the ring
  *
- * There is one buffer, the ring, whatever the number of clients: a client is a position in it. Nothing is serialised until
- * a client asks for it, then once for all of them. A client whose next event leaves the ring before it was sent is dropped,
- * so one that does not read costs its socket's few kilobytes and then nothing.
+ * There is one buffer, the ring, whatever the number of clients: a client is a position in it, and is given one event each time
+ * it has taken the last. Nothing is serialised until a client asks for it, then once for all of them. A client whose next event
+ * leaves the ring before it was sent is dropped: its stream ends, and a browser then comes back with its Last-Event-ID.
  *
  * On the wire an event is
  *
@@ -25,8 +25,6 @@ export interface LiveHubOptions {
   readonly ringRowsMax?: number;
   /** Serialised bytes the ring holds. */
   readonly ringBytesMax?: number;
-  /** Bytes waiting in one client's own stream before it has to catch up from the ring. */
-  readonly clientBytesMax?: number;
   /** Open streams; one more is refused. */
   readonly clientsMax?: number;
   /** Rows in one event, so that a batch of a million rows is not one line. */
@@ -82,6 +80,9 @@ interface Client {
   controller: ReadableStreamDefaultController<Uint8Array>;
   /** Number of the next event to look at. */
   next: number;
+  /** It has taken all it was given and waits. */
+  waits: boolean;
+  /** Heartbeats since it last took something. */
   stalledBeats: number;
 }
 
@@ -93,7 +94,6 @@ const RETRY_MS = 1000;
 export function createLiveHub(options: LiveHubOptions, clock: Clock): LiveHub {
   const ringRowsMax = options.ringRowsMax ?? 100_000;
   const ringBytesMax = options.ringBytesMax ?? 32 * 1024 * 1024;
-  const clientBytesMax = options.clientBytesMax ?? 64 * 1024;
   const clientsMax = options.clientsMax ?? 256;
   const eventRowsMax = options.eventRowsMax ?? 500;
   const heartbeatMs = options.heartbeatMs ?? 15_000;
@@ -134,7 +134,7 @@ export function createLiveHub(options: LiveHubOptions, clock: Clock): LiveHub {
     const event = ring[head];
     const number = first;
     for (const client of clients) {
-      if (client.next <= number && wants(client, event)) drop(client, "it did not read fast enough");
+      if (client.next <= number && wants(client, event)) drop(client);
     }
     lastEvicted.set(event.pipeline, number);
     ringRows -= event.rowCount;
@@ -162,14 +162,19 @@ export function createLiveHub(options: LiveHubOptions, clock: Clock): LiveHub {
     return bytes;
   }
 
-  /** Hands the client what its stream has room for. */
+  /** Gives a waiting client its next event, if there is one. */
   function send(client: Client): void {
     if (client.next < first) client.next = first; // what left the ring unread was of other pipelines
-    while (client.next <= newest() && client.controller.desiredSize! > 0) {
+    while (client.waits && client.next <= newest()) {
       const number = client.next++;
-      if (wants(client, ring[head + number - first])) client.controller.enqueue(bytesOf(number));
+      if (wants(client, ring[head + number - first])) give(client, bytesOf(number));
     }
     while (ringBytes > ringBytesMax && head < ring.length - 1) evict();
+  }
+
+  function give(client: Client, bytes: Uint8Array): void {
+    client.waits = false;
+    client.controller.enqueue(bytes);
   }
 
   function connect({ pipeline, lastEventId }: LiveClientOptions = {}): ReadableStream<Uint8Array> | null {
@@ -178,16 +183,19 @@ export function createLiveHub(options: LiveHubOptions, clock: Clock): LiveHub {
     return new ReadableStream<Uint8Array>({
       start(controller) {
         const { next, greeting } = resume(pipeline ?? null, lastEventId);
-        client = { pipeline: pipeline ?? null, controller, next, stalledBeats: 0 };
+        client = { pipeline: pipeline ?? null, controller, next, waits: false, stalledBeats: 0 };
         clients.add(client);
         controller.enqueue(encoder.encode(greeting));
         startBeating();
       },
-      pull: () => {
+      // With no room of its own, the stream calls this each time the other side wants more, and only then.
+      pull() {
+        client.waits = true;
+        client.stalledBeats = 0;
         if (clients.has(client)) send(client);
       },
       cancel: () => forget(client),
-    }, new ByteLengthQueuingStrategy({ highWaterMark: clientBytesMax }));
+    }, { highWaterMark: 0 });
   }
 
   /** Where a client starts, and the first thing it is sent. */
@@ -221,11 +229,11 @@ export function createLiveHub(options: LiveHubOptions, clock: Clock): LiveHub {
     }
   }
 
-  function drop(client: Client, reason: string): void {
+  function drop(client: Client): void {
     forget(client);
     dropped++;
-    // error(), not close(): it frees what is queued, and a browser then reconnects with its Last-Event-ID.
-    client.controller.error(new Error(`live stream closed: ${reason}`));
+    // close(), not error(): the server would print the error as if it were a fault of ours.
+    client.controller.close();
   }
 
   function startBeating(): void {
@@ -242,12 +250,8 @@ export function createLiveHub(options: LiveHubOptions, clock: Clock): LiveHub {
         return; // aborted: the last client left
       }
       for (const client of clients) {
-        if (client.controller.desiredSize! > 0) {
-          client.stalledBeats = 0;
-          client.controller.enqueue(HEARTBEAT);
-        } else if (++client.stalledBeats >= stalledBeatsMax) {
-          drop(client, "it took nothing for too long");
-        }
+        if (client.waits) give(client, HEARTBEAT);
+        else if (++client.stalledBeats >= stalledBeatsMax) drop(client);
       }
     }
   }

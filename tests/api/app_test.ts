@@ -314,9 +314,13 @@ Deno.test("live streams carry what the engine publishes, for all pipelines or on
     headers: { "Last-Event-ID": "run0-9" },
   });
   await problemOf(await app.request("/v1/live"), "too-many-streams");
+  const texts = Promise.all([all.text(), one.text()]);
+  const turn = () => new Promise((resolve) => setTimeout(resolve));
+  await turn();
   fake.publish("account_minute", accountRows(START, 1));
+  await turn();
   hub.close();
-  const [allText, oneText] = [await all.text(), await one.text()];
+  const [allText, oneText] = await texts;
   assert.match(
     allText,
     /^retry: 1000\nid: run1-0\n\nid: run1-1\ndata: \{"pipeline":"account_minute","rows":\[\{"account_id":"A-0000"/,

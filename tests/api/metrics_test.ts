@@ -1,0 +1,112 @@
+import assert from "node:assert/strict";
+import { createMetrics } from "../../api/metrics.ts";
+import type { PipelineStatus } from "../../pipeline/runtime/status.ts";
+import { pipelineStatus } from "./fake_deps.ts";
+
+function partitions(count: number): PipelineStatus["partitions"] {
+  return Array.from({ length: count }, (_, partition) => ({
+    partition,
+    position: 10,
+    end: 15,
+    lagRecords: partition === 1 ? -1 : 5,
+    lagSeconds: 0,
+    watermarkMs: null,
+    idle: false,
+  }));
+}
+
+/** Sample lines by their name and labels. */
+async function scrape(metrics: { text(): Promise<string> }): Promise<Map<string, number>> {
+  const lines = (await metrics.text()).split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return new Map(lines.map((line) => {
+    const space = line.lastIndexOf(" ");
+    return [line.slice(0, space), Number(line.slice(space + 1))];
+  }));
+}
+
+Deno.test("figures are read from the status at every scrape", async () => {
+  const status = pipelineStatus({
+    lagRecords: 12,
+    lagSeconds: 1.5,
+    watermarkDelaySeconds: 6.25,
+    openWindows: 2,
+    openPanes: 40,
+    rowsWritten: 99,
+    checkpointAtMs: 1000,
+    buckets: { consumed: 110, aggregated: 100, filtered: 7, late: 2, dead: 1 },
+    partitions: partitions(3),
+  });
+  let statuses = [status];
+  const live = { clients: 3, dropped: 1, ringRows: 0, ringBytes: 0, events: 0 };
+  const metrics = createMetrics(() => statuses, { now: () => 3500, live: () => live, version: "1.2.3" });
+  for (let scrapes = 0; scrapes < 2; scrapes++) {
+    const samples = await scrape(metrics);
+    const expected = {
+      'tailrace_up{pipeline="account_minute"}': 1,
+      'tailrace_records_total{pipeline="account_minute",bucket="aggregated"}': 100,
+      'tailrace_records_total{pipeline="account_minute",bucket="filtered"}': 7,
+      'tailrace_records_total{pipeline="account_minute",bucket="late"}': 2,
+      'tailrace_records_total{pipeline="account_minute",bucket="dead"}': 1,
+      'tailrace_lag_records{pipeline="account_minute"}': 12,
+      'tailrace_lag_seconds{pipeline="account_minute"}': 1.5,
+      'tailrace_watermark_delay_seconds{pipeline="account_minute"}': 6.25,
+      'tailrace_open_windows{pipeline="account_minute"}': 2,
+      'tailrace_open_panes{pipeline="account_minute"}': 40,
+      'tailrace_result_rows_total{pipeline="account_minute"}': 99,
+      'tailrace_checkpoint_age_seconds{pipeline="account_minute"}': 2.5,
+      'tailrace_partition_lag_records{pipeline="account_minute",partition="0"}': 5,
+      'tailrace_partition_lag_records{pipeline="account_minute",partition="2"}': 5,
+      tailrace_live_clients: 3,
+      tailrace_live_clients_dropped_total: 1,
+      'tailrace_build_info{version="1.2.3"}': 1,
+    };
+    for (const [name, value] of Object.entries(expected)) assert.equal(samples.get(name), value, name);
+    assert.ok(
+      !samples.has('tailrace_partition_lag_records{pipeline="account_minute",partition="1"}'),
+      "an unknown lag",
+    );
+  }
+  statuses = [{ ...status, state: "failed", rowsWritten: 120, lagRecords: -1, watermarkDelaySeconds: null }];
+  const samples = await scrape(metrics);
+  assert.equal(samples.get('tailrace_up{pipeline="account_minute"}'), 0);
+  assert.equal(samples.get('tailrace_result_rows_total{pipeline="account_minute"}'), 120);
+  assert.ok(!samples.has('tailrace_lag_records{pipeline="account_minute"}'));
+  assert.ok(!samples.has('tailrace_watermark_delay_seconds{pipeline="account_minute"}'));
+  statuses = [];
+  assert.ok(
+    ![...(await scrape(metrics)).keys()].some((name) => name.includes("pipeline=")),
+    "figures of a pipeline that is gone",
+  );
+});
+
+Deno.test("figures per partition stop at 200 partitions", async () => {
+  const count = async (size: number) => {
+    const samples = await scrape(createMetrics(() => [pipelineStatus({ partitions: partitions(size) })]));
+    return [...samples.keys()].filter((name) => name.startsWith("tailrace_partition_lag_records")).length;
+  };
+  assert.equal(await count(200), 199);
+  assert.equal(await count(201), 0);
+});
+
+Deno.test("whatever a name holds, it stays inside its label", async () => {
+  const text = await createMetrics(() => [pipelineStatus({ name: 'a"} 1\n\\b' })]).text();
+  assert.ok(text.includes('tailrace_up{pipeline="a\\"} 1\\n\\\\b"} 1\n'), text);
+});
+
+Deno.test("memory and CPU are those of this process", async () => {
+  const samples = await scrape(createMetrics(() => []));
+  const resident = samples.get("process_resident_memory_bytes")!;
+  assert.ok(resident > 20e6 && resident < 4e9, String(resident));
+  assert.ok(samples.get("process_cpu_seconds_total")! > 0.01);
+  const started = samples.get("process_start_time_seconds")!;
+  assert.ok(Math.abs(started - (Date.now() - performance.now()) / 1000) < 60, String(started));
+  for (const [name, value] of samples) assert.ok(Number.isFinite(value), name);
+});
+
+Deno.test("every figure has a HELP line and a TYPE line", async () => {
+  const text = await createMetrics(() => [pipelineStatus()]).text();
+  for (const [, name] of text.matchAll(/^(\w+)(?:\{| )/gm)) {
+    assert.match(text, new RegExp(`^# HELP ${name} \\w.{10,}$`, "m"));
+    assert.match(text, new RegExp(`^# TYPE ${name} (gauge|counter)$`, "m"));
+  }
+});

@@ -1,0 +1,209 @@
+import assert from "node:assert/strict";
+import { z } from "zod";
+import { createApp } from "../../api/app.ts";
+import { docsPage, type OpenApiDocument } from "../../api/docs_page.ts";
+import { createLiveHub } from "../../api/live.ts";
+import { PROBLEMS } from "../../api/problem.ts";
+import { QueryError } from "../../api/deps.ts";
+import { UnavailableError } from "../../pipeline/errors.ts";
+import { accountRows, type Fake, fakeDeps, pipelineStatus } from "./fake_deps.ts";
+import { VirtualClock } from "./virtual_clock.ts";
+
+interface Operation {
+  readonly responses: Record<string, { readonly content?: Record<string, { readonly schema?: unknown }> }>;
+}
+
+interface Document extends OpenApiDocument {
+  readonly openapi: string;
+  readonly components: { readonly schemas: Record<string, never> };
+}
+
+const NAME = "/v1/pipelines/account_minute";
+const RECORDS = "/v1/topics/transactions/records";
+const JSON_POST = (body: string): RequestInit => ({
+  method: "POST",
+  body,
+  headers: { "content-type": "application/json" },
+});
+
+function busy(): Fake {
+  const fake = fakeDeps();
+  fake.statuses = [pipelineStatus({
+    watermarkMs: 1,
+    checkpointAtMs: 2,
+    lastError: { atMs: 1, message: "x" },
+    partitions: [{ partition: 0, position: 1, end: 2, lagRecords: 1, lagSeconds: 0.5, watermarkMs: 1, idle: false }],
+  })];
+  fake.publish("account_minute", accountRows(0, 5));
+  return fake;
+}
+
+function edge(): Fake {
+  const fake = fakeDeps();
+  const { engine: _, ...deps } = fake.deps;
+  return { ...fake, deps };
+}
+
+function broken(error: Error): Fake {
+  return fakeDeps({ results: { read: () => Promise.reject(error) }, ingest: { write: () => Promise.reject(error) } });
+}
+
+const away = () => broken(new UnavailableError("away"));
+const refusing = () =>
+  fakeDeps({
+    ingest: { write: () => Promise.resolve({ kind: "refused", faults: [{ index: 0, problem: "is not a long" }] }) },
+  });
+const notReady = () =>
+  fakeDeps({ ready: () => Promise.resolve([{ name: "broker", ready: false, detail: "refused" }]) });
+
+/** Method, documented path, status: how to get that answer. Every documented status of every route has a line. */
+const CASES: readonly [
+  method: string,
+  path: string,
+  status: number,
+  ask: string,
+  init?: RequestInit,
+  fake?: () => Fake,
+][] = [
+  ["get", "/healthz", 200, "/healthz"],
+  ["get", "/readyz", 200, "/readyz"],
+  ["get", "/readyz", 503, "/readyz", {}, notReady],
+  ["get", "/metrics", 200, "/metrics"],
+  ["get", "/metrics", 501, "/metrics", {}, edge],
+  ["get", "/v1/pipelines", 200, "/v1/pipelines"],
+  ["get", "/v1/pipelines", 501, "/v1/pipelines", {}, edge],
+  ["get", "/v1/pipelines/{name}", 200, NAME],
+  ["get", "/v1/pipelines/{name}", 404, "/v1/pipelines/nope"],
+  ["get", "/v1/pipelines/{name}", 501, NAME, {}, edge],
+  ["get", "/v1/pipelines/{name}/results", 200, `${NAME}/results?limit=3`],
+  ["get", "/v1/pipelines/{name}/results", 400, `${NAME}/results?limit=0`],
+  ["get", "/v1/pipelines/{name}/results", 404, "/v1/pipelines/nope/results"],
+  [
+    "get",
+    "/v1/pipelines/{name}/results",
+    404,
+    `${NAME}/results`,
+    {},
+    () => broken(new QueryError("pipeline", "no sink")),
+  ],
+  ["get", "/v1/pipelines/{name}/results", 503, `${NAME}/results`, {}, away],
+  ["get", "/v1/pipelines/{name}/results/stream", 200, `${NAME}/results/stream`],
+  ["get", "/v1/pipelines/{name}/results/stream", 400, `${NAME}/results/stream`, {
+    headers: { "last-event-id": "x".repeat(300) },
+  }],
+  ["get", "/v1/pipelines/{name}/results/stream", 404, "/v1/pipelines/nope/results/stream"],
+  ["get", "/v1/pipelines/{name}/results/stream", 501, `${NAME}/results/stream`, {}, edge],
+  ["get", "/v1/pipelines/{name}/results/stream", 503, `${NAME}/results/stream`],
+  ["get", "/v1/live", 200, "/v1/live"],
+  ["get", "/v1/live", 400, "/v1/live", { headers: { "last-event-id": "x".repeat(300) } }],
+  ["get", "/v1/live", 501, "/v1/live", {}, edge],
+  ["get", "/v1/live", 503, "/v1/live"],
+  ["post", "/v1/topics/{topic}/records", 201, RECORDS, JSON_POST('{"records":[{"value":{"a":1}}]}')],
+  ["post", "/v1/topics/{topic}/records", 400, RECORDS, JSON_POST("{")],
+  ["post", "/v1/topics/{topic}/records", 400, RECORDS, JSON_POST('{"records":[]}')],
+  ["post", "/v1/topics/{topic}/records", 404, "/v1/topics/nope/records", JSON_POST("{}")],
+  ["post", "/v1/topics/{topic}/records", 413, RECORDS, JSON_POST(`"${"x".repeat(2 ** 20)}"`)],
+  ["post", "/v1/topics/{topic}/records", 415, RECORDS, { method: "POST", body: "a=1" }],
+  ["post", "/v1/topics/{topic}/records", 422, RECORDS, JSON_POST("{}"), refusing],
+  ["post", "/v1/topics/{topic}/records", 501, RECORDS, JSON_POST("{}"), edge],
+  ["post", "/v1/topics/{topic}/records", 503, RECORDS, JSON_POST("{}"), away],
+];
+
+async function openapi(): Promise<Document> {
+  return await (await createApp(fakeDeps().deps).request("/openapi.json")).json();
+}
+
+/** A schema of the document with its references replaced by what they name, so that it stands alone. */
+function standalone(schema: unknown, document: Document): unknown {
+  if (Array.isArray(schema)) return schema.map((one) => standalone(one, document));
+  if (typeof schema !== "object" || schema === null) return schema;
+  const { $ref } = schema as { $ref?: string };
+  if ($ref) return standalone(document.components.schemas[$ref.slice($ref.lastIndexOf("/") + 1)], document);
+  return Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, standalone(value, document)]));
+}
+
+Deno.test("every documented route answers each documented status with the documented type and shape", async () => {
+  const document = await openapi();
+  assert.equal(document.openapi, "3.1.0");
+  const covered = new Set<string>();
+  for (const [method, path, status, ask, init, fake = busy] of CASES) {
+    const where = `${method} ${path} ${status}`;
+    // A hub with no room makes the 503 of the streams.
+    const hub = createLiveHub({ clientsMax: status === 503 ? 0 : 1 }, new VirtualClock());
+    const response = await createApp(fake().deps, { hub }).request(ask, init);
+    assert.equal(response.status, status, where);
+    const operation = document.paths![path]?.[method] as Operation | undefined;
+    const content = operation?.responses[status]?.content;
+    assert.ok(content, `${where} is not documented`);
+    const mediaType = response.headers.get("content-type")!.split(";")[0];
+    assert.ok(content[mediaType], `${where} answers ${mediaType}, documented are ${Object.keys(content)}`);
+    hub.close();
+    const body = mediaType.endsWith("json") ? await response.json() : await response.text();
+    const schema = z.fromJSONSchema(standalone(content[mediaType].schema, document) as z.core.JSONSchema.JSONSchema);
+    const result = schema.safeParse(body);
+    assert.ok(result.success, `${where}: ${result.error?.message} in ${JSON.stringify(body)}`);
+    covered.add(where);
+  }
+  const documented = Object.entries(document.paths!).flatMap(([path, methods]) =>
+    Object.entries(methods).flatMap(([method, operation]) =>
+      Object.keys((operation as Operation).responses).map((status) => `${method} ${path} ${status}`)
+    )
+  );
+  assert.deepEqual([...covered].sort(), documented.sort());
+});
+
+Deno.test("the check of shapes notices a wrong shape", async () => {
+  const document = await openapi();
+  const schema = standalone({ $ref: "#/components/schemas/ResultPage" }, document);
+  const page = z.fromJSONSchema(schema as z.core.JSONSchema.JSONSchema);
+  assert.ok(page.safeParse({ pipeline: "a", rows: [{ n: 1 }], next: null }).success);
+  assert.ok(!page.safeParse({ pipeline: "a", rows: [{ n: { deep: 1 } }], next: null }).success);
+  assert.ok(!page.safeParse({ pipeline: "a", rows: [] }).success);
+});
+
+Deno.test("every route of the application is documented, but for the pages for people", async () => {
+  const document = await openapi();
+  const pages = ["/", "/docs", "/openapi.json", "/assets/{path}"];
+  const routes = createApp(fakeDeps().deps).routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
+    `${method} ${path.replaceAll(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`
+  );
+  const documented = Object.entries(document.paths!).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`)
+  );
+  assert.deepEqual(
+    [...new Set(routes)].filter((route) => !pages.includes(route.slice(4))).sort(),
+    documented.sort(),
+  );
+});
+
+Deno.test("the documentation shows every route, parameter, shape and problem, with a command to paste", async () => {
+  const document = await openapi();
+  const response = await createApp(fakeDeps().deps).request("http://127.0.0.1:8123/docs");
+  assert.equal(response.headers.get("content-type"), "text/html; charset=UTF-8");
+  const html = await response.text();
+  for (const [path, methods] of Object.entries(document.paths!)) {
+    assert.ok(html.includes(`<code>${path}</code>`), path);
+    for (const operation of Object.values(methods)) {
+      for (const parameter of operation.parameters ?? []) assert.ok(html.includes(`<code>${parameter.name}</code>`));
+    }
+  }
+  for (const name of Object.keys(document.components.schemas)) assert.ok(html.includes(`id="schema-${name}"`), name);
+  for (const kind of Object.keys(PROBLEMS)) assert.ok(html.includes(`<tr id="${kind}">`), kind);
+  assert.ok(html.includes("curl -s &#39;http://127.0.0.1:8123/v1/pipelines/account_minute/results?limit=5&#39;"));
+  assert.ok(html.includes("curl -sN &#39;http://127.0.0.1:8123/v1/live&#39;"));
+  const ids = [...html.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
+  assert.equal(new Set(ids).size, ids.length, "an id twice");
+  for (const [, anchor] of html.matchAll(/href="#([^"]+)"/g)) {
+    assert.ok(ids.includes(anchor), `#${anchor} leads nowhere`);
+  }
+  assert.doesNotMatch(html, /<script|<style|\sstyle=|src="http/);
+});
+
+Deno.test("whatever a description holds stays text on the documentation page", () => {
+  const html = docsPage({
+    info: { title: "<script>", version: '"1"' },
+    paths: { "/a'b": { get: { summary: "<img src=x onerror=1>", responses: { 200: { description: "`<b>`" } } } } },
+  }, "http://h'ost");
+  assert.doesNotMatch(html, /<script>|<img|<b>`|h'ost/);
+  assert.ok(html.includes("<code>&lt;b&gt;</code>"));
+});
