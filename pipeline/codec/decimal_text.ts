@@ -88,8 +88,11 @@ export function unscaledValue(bytes: Uint8Array): bigint {
   return hex === "" ? 0n : BigInt.asIntN(8 * bytes.length, BigInt(`0x${hex}`));
 }
 
-/** A value as a message shows it, cut short. */
+/** A value as a message shows it, cut short. What is inside objects and lists is not shown: they may be of any size. */
 export function quote(value: unknown): string {
-  const text = typeof value === "bigint" ? String(value) : JSON.stringify(value) ?? typeof value;
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "object" && value !== null) return "an object";
+  const text = typeof value === "string" ? JSON.stringify(value.slice(0, 60)) : String(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

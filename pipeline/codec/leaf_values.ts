@@ -130,6 +130,8 @@ function logicalFrom(logical: Logical, type: AvroType, value: unknown): Leaf | R
     return isUuidString(value) ? value : refuse(value, "a UUID");
   }
   if (typeof value !== "string") return undefined;
+  // The digits of a long beyond 2^53 are a string too.
+  if (type.kind === "long" && /^-?\d+$/.test(value)) return undefined;
   switch (logical.kind) {
     case "date":
       return inInt(parseDate(value)) ?? refuse(value, 'a date such as "2026-01-31"');
@@ -141,8 +143,6 @@ function logicalFrom(logical: Logical, type: AvroType, value: unknown): Leaf | R
       return micros % 1000 === 0 ? micros / 1000 : refuse(value, "a time in whole milliseconds");
     }
   }
-  // The digits of a long beyond 2^53 are a string too.
-  if (/^-?\d+$/.test(value)) return undefined;
   const local = logical.kind.startsWith("local-");
   const micros = parseTimestamp(value, local);
   if (micros === null) {
