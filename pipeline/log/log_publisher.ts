@@ -15,13 +15,14 @@ export class LogPublisher implements Publisher {
     return this.#producer.partitionCount(topic);
   }
 
+  /** Resolves with the offset of the first record, -1 for none. */
   async publish(
     topic: string,
     partition: number,
     records: readonly OutgoingRecord[],
-    { signal }: { signal: AbortSignal },
-  ): Promise<void> {
-    if (records.length === 0) return;
+    { signal }: { readonly signal: AbortSignal },
+  ): Promise<number> {
+    if (records.length === 0) return -1;
     signal.throwIfAborted();
     const out = new ByteWriter(64 * 1024);
     const batch = new RecordBatchWriter(out);
@@ -31,7 +32,7 @@ export class LogPublisher implements Publisher {
     const onAbort = () => aborted.reject(signal.reason);
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      await Promise.race([this.#producer.send(topic, partition, batch.finish()), aborted.promise]);
+      return await Promise.race([this.#producer.send(topic, partition, batch.finish()), aborted.promise]);
     } finally {
       signal.removeEventListener("abort", onAbort);
     }

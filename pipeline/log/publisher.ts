@@ -33,5 +33,5 @@ export interface Publisher {
     partition: number,
     records: readonly OutgoingRecord[],
     options: { readonly signal: AbortSignal },
-  ): Promise<void>;
+  ): Promise<unknown>;
 }

@@ -11,7 +11,7 @@ import { Columns } from "../columns.ts";
 import type { Decoder } from "../codec/decoder.ts";
 import { schemaIdAt } from "../codec/framing.ts";
 import { createDecoder, IncompatibleSchemaError } from "../codec/projection.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, MalformedRecordError } from "../errors.ts";
 import type { FetchedPart } from "../log/fetcher.ts";
 import { BatchScanner, readHeaders } from "../log/record_batch.ts";
 import { Records } from "../log/records.ts";
@@ -66,8 +66,8 @@ export interface ShardFlush {
 export interface ShardOptions {
   readonly clock: Clock;
   /**
-   * The writer schema of an id; null when the registry knows no such id.
-   * Does not resolve while the registry is away: the records wait.
+   * The writer schema of an id; null when the registry knows no such id. Does not resolve while the registry is away: the
+   * records wait. Rejects with MalformedRecordError when the schema is not Avro.
    */
   readonly schemaById: (id: number) => Promise<AvroSchema | null>;
   /** Called when reading waits for a flush. */
@@ -257,8 +257,13 @@ export class Shard {
   }
 
   async #lookUp(id: number): Promise<Reading> {
-    const writer = await this.#options.schemaById(id);
-    const reading = writer === null ? { refusal: `schema id ${id} is not in the registry` } : this.#readingOf(writer);
+    const reading = await this.#options.schemaById(id).then(
+      (writer) => writer === null ? { refusal: `schema id ${id} is not in the registry` } : this.#readingOf(writer),
+      (error) => {
+        if (error instanceof MalformedRecordError) return { refusal: error.message };
+        throw error;
+      },
+    );
     if (this.#readings.size >= DECODERS_MAX) this.#readings.delete(this.#readings.keys().next().value!);
     this.#readings.set(id, reading);
     return reading;

@@ -1,0 +1,207 @@
+/**
+ * The commands: what each takes, what it does, and the exit code it ends with.
+ *
+ * @module
+ */
+import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
+import { type Config, readConfig, settingsOf } from "../pipeline/config.ts";
+import { ConfigError } from "../pipeline/errors.ts";
+import { Exit } from "./exit.ts";
+import { createLogger, type Logger } from "./log.ts";
+import { VERSION } from "./version.ts";
+
+interface Option {
+  readonly flag: string;
+  readonly placeholder: string;
+  readonly help: string;
+}
+
+interface Command {
+  readonly name: string;
+  readonly usage: string;
+  readonly summary: string;
+  readonly options: readonly Option[];
+  readonly run: (call: Call) => Promise<number>;
+}
+
+/** One call of a command, with the options it declared. */
+export interface Call {
+  readonly flags: Readonly<Record<string, string | undefined>>;
+  readonly positionals: readonly string[];
+  readonly log: Logger;
+  /** Ends with Ctrl-C or SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+const CONFIG_OPTION: Option = {
+  flag: "config",
+  placeholder: "FILE",
+  help: "JSON file of settings, named as the options here",
+};
+
+const COMMANDS: readonly Command[] = [
+  {
+    name: "dev",
+    usage: "tailrace dev [OPTIONS]",
+    summary: "Run everything here: embedded broker, registry and PostgreSQL, a generator, all pipelines, the API",
+    options: [CONFIG_OPTION, ...settingOptions("dev")],
+    run: (call) => runPipelines("dev", call),
+  },
+  {
+    name: "run",
+    usage: "tailrace run --brokers HOST:PORT --registry URL --database URL [OPTIONS]",
+    summary: "Run the pipelines and the API against your own Kafka, registry and PostgreSQL",
+    options: [CONFIG_OPTION, ...settingOptions("run")],
+    run: (call) => runPipelines("run", call),
+  },
+  {
+    name: "replay",
+    usage: "tailrace replay FILE --topic TOPIC [OPTIONS]",
+    summary: "Play a CSV, NDJSON or Parquet file into a topic",
+    options: (await import("./replay.ts")).REPLAY_OPTIONS,
+    run: async (call) => await (await import("./replay.ts")).replay(call),
+  },
+  {
+    name: "check",
+    usage: "tailrace check",
+    summary: "Check every definition in streams/ without running anything",
+    options: [],
+    run: async () => await (await import("./check.ts")).check(),
+  },
+  {
+    name: "bench",
+    usage: "tailrace bench [OPTIONS]",
+    summary: "Measure how fast this machine does it: decode, fold, produce, drain, live",
+    options: (await import("../bench/options.ts")).BENCH_OPTIONS,
+    run: async (call) => await (await import("../bench/mod.ts")).bench(call),
+  },
+];
+
+/** Runs the command that the arguments name; returns the exit code. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === "--version" || name === "-V") {
+    console.log(`tailrace ${VERSION}`);
+    return Exit.ok;
+  }
+  const command = COMMANDS.find((command) => command.name === name);
+  if (!command) {
+    const asked = name === "--help" || name === "-h" || name === "help";
+    if (asked) console.log(overview());
+    else console.error(name === undefined ? overview() : `There is no command "${name}".\n\n${overview()}`);
+    return asked ? Exit.ok : Exit.misconfigured;
+  }
+  if (rest.includes("--help") || rest.includes("-h")) {
+    console.log(helpOf(command));
+    return Exit.ok;
+  }
+  const log = createLogger();
+  const stop = new AbortController();
+  const onSignal = () => {
+    // A second Ctrl-C does not wait.
+    if (stop.signal.aborted) Deno.exit(130);
+    log.info("stopping (once more to stop at once)");
+    stop.abort(new DOMException("stopped by a signal", "AbortError"));
+  };
+  const signals = Deno.build.os === "windows" ? ["SIGINT", "SIGBREAK"] as const : ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) Deno.addSignalListener(signal, onSignal);
+  try {
+    return await command.run({ ...parse(command, rest), log, signal: stop.signal });
+  } catch (error) {
+    if (stop.signal.aborted) return Exit.ok;
+    if (error instanceof ConfigError) {
+      const count = error.faults.length;
+      console.error(`${count === 1 ? "One thing has" : `${count} things have`} to be mended:\n`);
+      for (const { where, problem } of error.faults) console.error(`  ${where}: ${problem}`);
+      return Exit.misconfigured;
+    }
+    log.error(`tailrace ${command.name} failed: ${(error as Error).message}`);
+    if ((error as Error).name !== "UnavailableError") console.error((error as Error).stack);
+    return Exit.failed;
+  } finally {
+    for (const signal of signals) Deno.removeSignalListener(signal, onSignal);
+  }
+}
+
+async function runPipelines(mode: Config["mode"], { flags, positionals, log, signal }: Call): Promise<number> {
+  noPositionals(positionals);
+  const config = readConfig(mode, { flags, environment: Deno.env.toObject(), file: await readFile(flags.config) });
+  // Loaded only now: `--help` and a wrong setting should not wait for the whole engine.
+  const { start } = await import("./start.ts");
+  return await start(config, { log, signal }) ? Exit.ok : Exit.failed;
+}
+
+async function readFile(path: string | undefined): Promise<{ path: string; content: unknown } | null> {
+  if (path === undefined) return null;
+  try {
+    return { path, content: JSON.parse(await Deno.readTextFile(path)) };
+  } catch (error) {
+    throw new ConfigError({ where: `--config ${path}`, problem: `cannot be read: ${(error as Error).message}` });
+  }
+}
+
+function settingOptions(mode: Config["mode"]): Option[] {
+  return settingsOf(mode).filter(({ secret }) => !secret).map(({ flag, placeholder, help, variable, fallback }) => {
+    const byDefault = typeof fallback === "number" || (typeof fallback === "string" && fallback !== "")
+      ? `, default ${showDefault(flag, fallback)}`
+      : "";
+    return { flag, placeholder, help: `${help} (${variable}${byDefault})` };
+  });
+}
+
+function showDefault(flag: string, fallback: number | string): string {
+  return flag === "checkpoint-every" ? String(Number(fallback) / 1000) : String(fallback);
+}
+
+function parse(command: Command, args: string[]): Pick<Call, "flags" | "positionals"> {
+  const options: ParseArgsOptionsConfig = Object.fromEntries(command.options.map(({ flag, placeholder }) => [
+    flag,
+    { type: placeholder === "" ? "boolean" as const : "string" as const },
+  ]));
+  try {
+    const { values, positionals } = parseArgs({ args, options, allowPositionals: true, strict: true });
+    return {
+      flags: Object.fromEntries(Object.entries(values).map(([flag, value]) => [flag, String(value)])),
+      positionals,
+    };
+  } catch (error) {
+    const [problem] = (error as Error).message.split(". To specify");
+    throw new ConfigError({
+      where: `tailrace ${command.name}`,
+      problem: `${problem}; see tailrace ${command.name} --help`,
+    });
+  }
+}
+
+/** @throws ConfigError when there are any */
+export function noPositionals(positionals: readonly string[]): void {
+  if (positionals.length > 0) {
+    throw new ConfigError({ where: "command line", problem: `"${positionals[0]}" is not expected` });
+  }
+}
+
+function overview(): string {
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
+  return [
+    "Tailrace: how much, per key, per minute, right now, and is it right?",
+    "",
+    "Usage: tailrace COMMAND [OPTIONS]        (or: deno task COMMAND [OPTIONS])",
+    "",
+    ...COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`),
+    "",
+    "tailrace COMMAND --help tells the options of one. tailrace --version tells the version.",
+    `Exit codes: ${Exit.ok} done, ${Exit.failed} failed, ${Exit.misconfigured} something has to be mended first.`,
+  ].join("\n");
+}
+
+function helpOf({ usage, summary, options }: Command): string {
+  const left = options.map(({ flag, placeholder }) => `--${flag} ${placeholder}`.trim());
+  const width = Math.max(0, ...left.map((text) => text.length));
+  return [
+    summary,
+    "",
+    `Usage: ${usage}`,
+    ...options.length > 0 ? ["", "Options:"] : [],
+    ...options.map(({ help }, i) => `  ${left[i].padEnd(width)}  ${help}`),
+  ].join("\n");
+}

@@ -1,0 +1,214 @@
+/**
+ * Wires the pipelines to brokers, registry, sinks and threads, and keeps them running.
+ *
+ * @module
+ */
+import postgres from "postgres";
+import { createKafkaIngest } from "../api/kafka_ingest.ts";
+import type { Ingest, LiveSource, ReadyCheck } from "../api/deps.ts";
+import { FileCheckpointStore } from "../pipeline/checkpoint/file_store.ts";
+import { systemClock } from "../pipeline/clock.ts";
+import type { Config } from "../pipeline/config.ts";
+import { KafkaAdmin } from "../pipeline/log/admin.ts";
+import { Cluster } from "../pipeline/log/cluster.ts";
+import { LogPublisher } from "../pipeline/log/log_publisher.ts";
+import { Producer } from "../pipeline/log/producer.ts";
+import { createRegistryClient, type RegistryClient } from "../pipeline/log/registry_client.ts";
+import { type Plan, resultColumns } from "../pipeline/plan/plan.ts";
+import { PipelineRunner } from "../pipeline/runtime/pipeline_runner.ts";
+import type { PipelineStatus } from "../pipeline/runtime/status.ts";
+import { supervise } from "../pipeline/runtime/supervisor.ts";
+import { ThreadShardHost } from "../pipeline/runtime/thread_shard_host.ts";
+import { fanOut } from "../pipeline/sinks/fan_out.ts";
+import { createKafkaSink } from "../pipeline/sinks/kafka.ts";
+import { registerPipeline } from "../pipeline/sinks/pipeline_registry.ts";
+import { createPostgresSink } from "../pipeline/sinks/postgres.ts";
+import { setAsideWithRetry, untilAvailable, withRetry } from "../pipeline/sinks/retry.ts";
+import { createSetAsideSink, setAsideTopics } from "../pipeline/sinks/set_aside.ts";
+import type { ResultRows, Sink } from "../pipeline/sinks/sink.ts";
+import type { Addresses } from "./embedded.ts";
+import type { Logger } from "./log.ts";
+
+const READY_TIMEOUT_MS = 3_000;
+
+export interface EngineOptions {
+  readonly config: Config;
+  readonly addresses: Addresses;
+  readonly plans: readonly Plan[];
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** The running pipelines, as the API sees them. */
+export interface Engine extends AsyncDisposable {
+  readonly live: LiveSource;
+  readonly ingest: Ingest;
+  status(): PipelineStatus[];
+  ready(): Promise<ReadyCheck[]>;
+  /** Resolves when every pipeline has stopped; false when one was given up. */
+  readonly stopped: Promise<boolean>;
+}
+
+/** Starts all pipelines; each waits by itself for what it needs. */
+export function startEngine(options: EngineOptions): Engine {
+  const { config, addresses, plans, log, signal } = options;
+  const parts = new AsyncDisposableStack();
+  const clusterOptions = { clientId: "tailrace", ...config.kafka };
+  const newCluster = () => new Cluster(addresses.brokers, clusterOptions);
+  const cluster = parts.use(newCluster());
+  const producer = new Producer(cluster, { clock: systemClock, signal: new AbortController().signal, acks: -1 });
+  const publisher = new LogPublisher(producer);
+  const registry = createRegistryClient({ url: addresses.registryUrl });
+  const admin = new KafkaAdmin(addresses.brokers, config.kafka, "tailrace-admin");
+  const source = { brokers: addresses.brokers, cluster: clusterOptions, registry: { url: addresses.registryUrl } };
+  const hosts = Array.from({ length: config.workers }, () => parts.use(new ThreadShardHost(source)));
+  const checkpoints = new FileCheckpointStore(`${config.dataDir}/checkpoints`);
+  const listeners = new Set<(pipeline: string, rows: ResultRows) => void>();
+
+  const run = async (plan: Plan, runner: PipelineRunner, until: AbortSignal) => {
+    const onWaiting = (reason: string | null) => runner.setWaiting("starting", reason);
+    await untilAvailable(() => prepare(plan, { admin, registry, config }), { signal: until, onWaiting });
+    await runner.run(until);
+  };
+  const runners = plans.map((plan) => {
+    const sink = lazySink(plan, { publisher, registry, databaseUrl: addresses.databaseUrl });
+    parts.use(sink);
+    const waiting = (part: string) => ({ onWaiting: (reason: string | null) => runner.setWaiting(part, reason) });
+    const runner: PipelineRunner = new PipelineRunner(plan, {
+      clock: systemClock,
+      hosts,
+      cluster: newCluster,
+      sink: withRetry(sink, waiting("writing results")),
+      setAside: setAsideWithRetry(
+        createSetAsideSink({ publisher, pipeline: plan.name }),
+        waiting("setting records aside"),
+      ),
+      checkpoints,
+      checkpointEveryMs: config.checkpointEveryMs,
+      onRows: (rows) => listeners.forEach((listener) => listener(plan.name, rows)),
+      onSaved: offsetNoter(admin, plan),
+    });
+    return runner;
+  });
+  const stopped = Promise.all(
+    runners.map((runner) =>
+      supervise(`pipeline ${runner.plan.name}`, (until) => run(runner.plan, runner, until), {
+        clock: systemClock,
+        signal,
+        log: (level, message) => log[level](message),
+      })
+    ),
+  ).then((ended) => ended.every(Boolean));
+
+  return {
+    live: {
+      subscribe(listener) {
+        listeners.add(listener);
+        return () => listeners.delete(listener);
+      },
+    },
+    ingest: createKafkaIngest({ cluster, publisher, registry, clock: systemClock }),
+    status: () => runners.map((runner) => runner.status()),
+    ready: () =>
+      Promise.all([
+        check("kafka", async () =>
+          `${(await cluster.leaders(plans[0].topic))?.leaders.length ?? 0} partitions of ${plans[0].topic}`),
+        check("schema registry", async () =>
+          (await registry.latest(`${plans[0].topic}-value`)) ? "answers" : "answers; no schema yet"),
+        check("postgres", () =>
+          askPostgres(addresses.databaseUrl)),
+        ...runners.map((runner) =>
+          // deno-lint-ignore require-await -- the other checks are asynchronous
+          check(`pipeline ${runner.plan.name}`, async () => {
+            const { state, reason } = runner.status();
+            if (state !== "running") {
+              throw new Error(reason ?? state);
+            }
+            return state;
+          })
+        ),
+      ]),
+    stopped,
+    [Symbol.asyncDispose]: () => parts.disposeAsync(),
+  };
+}
+
+/** Makes the topics a pipeline writes to, and registers the schema of what it reads. */
+async function prepare(
+  plan: Plan,
+  { admin, registry, config }: { admin: KafkaAdmin; registry: RegistryClient; config: Config },
+): Promise<void> {
+  const partitions = config.mode === "dev" ? config.partitions : undefined;
+  const { dead, late } = setAsideTopics(plan.topic);
+  const results = plan.sinks.flatMap((sink) => sink.kind === "kafka" ? [sink.topic] : []);
+  const own = config.mode === "dev" ? [plan.topic] : [];
+  await admin.ensureTopics([...own, dead, late, ...results].map((topic) => ({ topic, partitions })));
+  const subject = `${plan.topic}-value`;
+  // A topic that others own has the schema they gave it.
+  if (config.mode === "dev" || !(await registry.latest(subject))) await registry.register(subject, plan.schema);
+}
+
+/** The plan's sinks, connected at the first write, so that a pipeline can start while one of them is away. */
+function lazySink(plan: Plan, to: { publisher: LogPublisher; registry: RegistryClient; databaseUrl: string }): Sink {
+  const columns = resultColumns(plan);
+  const open = plan.sinks.map((spec) => async (): Promise<Sink> => {
+    if (spec.kind === "kafka") return await createKafkaSink({ ...to, topic: spec.topic, columns, pipeline: plan.name });
+    const sink = await createPostgresSink({ url: to.databaseUrl, table: spec.table, columns, pipeline: plan.name });
+    const sql = postgres(to.databaseUrl, { max: 1, onnotice: () => {} });
+    await registerPipeline(sql, plan).finally(() => sql.end({ timeout: 5 }));
+    return sink;
+  });
+  return fanOut(open.map((connect, i) => deferred(`${plan.sinks[i].kind} of ${plan.name}`, connect)));
+}
+
+function deferred(name: string, connect: () => Promise<Sink>): Sink {
+  let connected: Promise<Sink> | null = null;
+  return {
+    name,
+    async write(rows, options) {
+      connected ??= connect();
+      const sink = await connected.catch((error) => {
+        connected = null;
+        throw error;
+      });
+      await sink.write(rows, options);
+    },
+    async [Symbol.asyncDispose]() {
+      await (await connected?.catch(() => null))?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Notes positions in the group that tools look at, one call at a time; a failure is the tools' loss only. */
+function offsetNoter(admin: KafkaAdmin, plan: Plan): (positions: ReadonlyMap<number, number>) => void {
+  let busy = false;
+  return (positions) => {
+    if (busy) return;
+    busy = true;
+    admin.noteOffsets(`tailrace.${plan.name}`, plan.topic, positions).catch(() => {}).finally(() => busy = false);
+  };
+}
+
+async function askPostgres(url: string): Promise<string> {
+  const sql = postgres(url, { max: 1, connect_timeout: 2, onnotice: () => {}, backoff: () => 0 });
+  try {
+    const [{ version }] = await sql`SELECT current_setting('server_version') AS version`;
+    return `PostgreSQL ${version}`;
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
+
+async function check(name: string, look: () => Promise<string>): Promise<ReadyCheck> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) =>
+    timer = setTimeout(() => reject(new Error("does not answer")), READY_TIMEOUT_MS)
+  );
+  try {
+    return { name, ready: true, detail: await Promise.race([look(), late]) };
+  } catch (error) {
+    return { name, ready: false, detail: (error as Error).message };
+  } finally {
+    clearTimeout(timer);
+  }
+}

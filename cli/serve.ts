@@ -1,0 +1,62 @@
+import postgres from "postgres";
+import { createApp } from "../api/app.ts";
+import { createAssets } from "../api/assets.ts";
+import { createLiveHub } from "../api/live.ts";
+import { createMetrics } from "../api/metrics.ts";
+import { createResultReader, storedPipeline } from "../api/results_postgres.ts";
+import { systemClock } from "../pipeline/clock.ts";
+import type { Config } from "../pipeline/config.ts";
+import type { Plan } from "../pipeline/plan/plan.ts";
+import { takenPort } from "./embedded.ts";
+import type { Engine } from "./engine.ts";
+import type { Logger } from "./log.ts";
+import { VERSION } from "./version.ts";
+
+/** Host names a request may ask for when only this machine is listened to. */
+const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
+/** Requests still under way this long after a stop are cut off. */
+const SHUTDOWN_MS = 1_500;
+
+export interface ServeOptions {
+  readonly config: Config;
+  readonly plans: readonly Plan[];
+  readonly engine: Engine;
+  readonly databaseUrl: string;
+  readonly log: Logger;
+}
+
+/** Serves the API and the dashboard. @throws ConfigError when the port is taken */
+export function serve(
+  { config, plans, engine, databaseUrl, log }: ServeOptions,
+): AsyncDisposable & { readonly url: string } {
+  const sql = postgres(databaseUrl, { max: 4, connect_timeout: 5, onnotice: () => {} });
+  const stored = plans.map(storedPipeline);
+  const hub = createLiveHub({}, systemClock);
+  const metrics = createMetrics(engine.status, { live: () => hub.stats(), version: VERSION });
+  const isLoopback = config.host === "127.0.0.1" || config.host === "::1" || config.host === "localhost";
+  const app = createApp({
+    pipelines: stored,
+    results: createResultReader(sql, stored),
+    engine: { status: engine.status, live: engine.live, ingest: engine.ingest, metrics: () => metrics.text() },
+    ready: engine.ready,
+    asset: createAssets(),
+    log: (message, error) => log.error(message, { error: error instanceof Error ? error.message : String(error) }),
+    version: VERSION,
+  }, { hub, hosts: isLoopback ? LOOPBACK : null });
+  let server: Deno.HttpServer<Deno.NetAddr>;
+  try {
+    server = Deno.serve({ hostname: config.host, port: config.ports.api, onListen: () => {} }, app.fetch);
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) throw takenPort("api", "TAILRACE_PORT", config.ports.api);
+    throw error;
+  }
+  return {
+    url: `http://${config.host.includes(":") ? `[${config.host}]` : config.host}:${server.addr.port}`,
+    async [Symbol.asyncDispose]() {
+      hub.close();
+      const cut = new Promise((resolve) => setTimeout(resolve, SHUTDOWN_MS));
+      await Promise.race([server.shutdown(), cut]);
+      await sql.end({ timeout: 1 });
+    },
+  };
+}

@@ -1,0 +1,75 @@
+import { type Admin, Kafka, KafkaJSError, logLevel, type SASLOptions } from "kafkajs";
+import type { Config } from "../config.ts";
+import { ConfigError, UnavailableError } from "../errors.ts";
+
+/** Tries of a request before it counts as unavailable; the caller waits and tries again by its own rules. */
+const RETRIES = 2;
+
+/** A topic to make; where a number is not given the broker's default holds. */
+export interface TopicSpec {
+  readonly topic: string;
+  readonly partitions?: number;
+}
+
+/** Control plane: topics and the offsets that other tools see, through kafkajs. One call, one connection. */
+export class KafkaAdmin {
+  readonly #kafka: Kafka;
+
+  constructor(brokers: readonly string[], kafka: Config["kafka"], clientId: string) {
+    const sasl = kafka.sasl && { ...kafka.sasl, mechanism: kafka.sasl.mechanism.toLowerCase() };
+    this.#kafka = new Kafka({
+      clientId,
+      brokers: [...brokers],
+      ssl: kafka.ssl,
+      sasl: (sasl ?? undefined) as SASLOptions | undefined,
+      logLevel: logLevel.NOTHING,
+      connectionTimeout: 5_000,
+      requestTimeout: 10_000,
+      retry: { retries: RETRIES, initialRetryTime: 100 },
+    });
+  }
+
+  /** Makes the topics that are not there yet; the others are left as they are. @throws UnavailableError when no broker answers */
+  async ensureTopics(topics: readonly TopicSpec[]): Promise<void> {
+    await this.#with(async (admin) => {
+      const existing = new Set(await admin.listTopics());
+      const missing = topics.filter(({ topic }) => !existing.has(topic));
+      if (missing.length === 0) return;
+      await admin.createTopics({
+        waitForLeaders: true,
+        topics: missing.map(({ topic, partitions }) => ({
+          topic,
+          numPartitions: partitions ?? -1,
+          replicationFactor: -1,
+        })),
+      });
+    });
+  }
+
+  /** Notes how far a pipeline has come where consumer-group tools look. Advisory: nothing is resumed from it. */
+  async noteOffsets(groupId: string, topic: string, positions: ReadonlyMap<number, number>): Promise<void> {
+    await this.#with((admin) =>
+      admin.setOffsets({
+        groupId,
+        topic,
+        partitions: [...positions].map(([partition, offset]) => ({ partition, offset: String(offset) })),
+      })
+    );
+  }
+
+  async #with<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
+    const admin = this.#kafka.admin();
+    try {
+      await admin.connect();
+      return await work(admin);
+    } catch (error) {
+      if (!(error instanceof KafkaJSError)) throw error;
+      if (/sasl|authenticat/i.test(error.message)) {
+        throw new ConfigError({ where: "KAFKA_SASL_USERNAME", problem: error.message });
+      }
+      throw new UnavailableError(`Kafka: ${error.message}`, { cause: error });
+    } finally {
+      await admin.disconnect().catch(() => {});
+    }
+  }
+}
