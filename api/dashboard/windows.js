@@ -8,8 +8,8 @@ const ROWS_MAX = 30_000;
 const FOLDS = {
   count: { words: "summed over all keys", start: 0, add: (sum, value) => sum + value },
   sum: { words: "summed over all keys", start: 0, add: (sum, value) => sum + value },
-  min: { words: "the smallest of all keys", start: Infinity, add: Math.min },
-  max: { words: "the largest of all keys", start: -Infinity, add: Math.max },
+  min: { words: "the smallest of all keys", start: Infinity, add: (least, value) => Math.min(least, value) },
+  max: { words: "the largest of all keys", start: -Infinity, add: (most, value) => Math.max(most, value) },
   avg: { words: "the mean of all keys, each counting once", start: 0, add: (sum, value) => sum + value, mean: true },
 };
 

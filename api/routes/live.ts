@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AppDeps } from "../deps.ts";
-import type { LiveHub } from "../live.ts";
+import type { LiveClientOptions, LiveHub } from "../live.ts";
 import { ProblemException, problemResponses } from "../problem.ts";
 import { pipelineParamSchema } from "../schemas.ts";
 import { unknownPipeline } from "./pipelines.ts";
@@ -46,19 +46,20 @@ const one = createRoute({
 
 /** `/v1/live` and `/v1/pipelines/:name/results/stream`; `hub` is null where no engine runs. */
 export function liveRoutes(app: OpenAPIHono, deps: AppDeps, hub: LiveHub | null): void {
-  app.openapi(all, (c) => stream(hub, undefined, c.req.valid("header")["last-event-id"]));
+  app.openapi(all, (c) => stream(hub, { lastEventId: c.req.valid("header")["last-event-id"], method: c.req.method }));
 
   app.openapi(one, (c) => {
     const { name } = c.req.valid("param");
     if (!deps.pipelines.some((pipeline) => pipeline.name === name)) throw unknownPipeline(name, deps.pipelines);
-    return stream(hub, name, c.req.valid("header")["last-event-id"]);
+    return stream(hub, { pipeline: name, lastEventId: c.req.valid("header")["last-event-id"], method: c.req.method });
   });
 }
 
-function stream(hub: LiveHub | null, pipeline: string | undefined, lastEventId: string | undefined): Response {
+function stream(hub: LiveHub | null, options: LiveClientOptions & { readonly method: string }): Response {
   if (!hub) throw new ProblemException("no-engine");
-  const body = hub.connect({ pipeline, lastEventId });
-  if (!body) throw new ProblemException("too-many-streams");
+  // HEAD runs this too and throws the body away: a client that nobody would ever read or cancel.
+  const body = options.method === "HEAD" ? null : hub.connect(options);
+  if (!body && options.method !== "HEAD") throw new ProblemException("too-many-streams");
   return new Response(body, {
     headers: {
       "content-type": "text/event-stream; charset=utf-8",

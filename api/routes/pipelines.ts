@@ -29,7 +29,7 @@ const one = createRoute({
   request: { params: pipelineParamSchema },
   responses: {
     200: { description: "How it is doing", content: { "application/json": { schema: pipelineSchema } } },
-    ...problemResponses("unknown-pipeline", "no-engine"),
+    ...problemResponses("unknown-pipeline", "no-engine", "unavailable"),
   },
 });
 
@@ -51,6 +51,7 @@ export function pipelineRoutes(app: OpenAPIHono, { engine, pipelines }: AppDeps)
     if (!engine) throw new ProblemException("no-engine");
     const { name } = c.req.valid("param");
     const status = engine.status().find((status) => status.name === name);
+    if (!status && info.has(name)) throw new ProblemException("unavailable", { detail: `${name} is not started yet` });
     if (!status) throw unknownPipeline(name, pipelines);
     return c.json(statusJson(status, info.get(name)), 200, noStore);
   });

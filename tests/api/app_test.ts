@@ -329,6 +329,14 @@ Deno.test("live streams carry what the engine publishes, for all pipelines or on
   assert.match(oneText, /id: run1-1\ndata: /);
 });
 
+Deno.test("asking for a stream's head takes no place among the clients", async () => {
+  const hub = createLiveHub({}, new VirtualClock());
+  const response = await createApp(fakeDeps().deps, { hub }).request("/v1/live", { method: "HEAD" });
+  assert.equal(response.status, 200);
+  assert.match(response.headers.get("content-type")!, /^text\/event-stream/);
+  assert.equal(hub.stats().clients, 0);
+});
+
 Deno.test("the dashboard's files come with ETags, are answered 304 when unchanged, and nothing else can be reached", async () => {
   const app = createApp(fakeDeps({ asset: createAssets() }).deps);
   const page = await app.request("/");

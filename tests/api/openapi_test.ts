@@ -56,6 +56,12 @@ const refusing = () =>
 const notReady = () =>
   fakeDeps({ ready: () => Promise.resolve([{ name: "broker", ready: false, detail: "refused" }]) });
 
+function notStarted(): Fake {
+  const fake = fakeDeps();
+  fake.statuses = [];
+  return fake;
+}
+
 /** Method, documented path, status: how to get that answer. Every documented status of every route has a line. */
 const CASES: readonly [
   method: string,
@@ -75,6 +81,7 @@ const CASES: readonly [
   ["get", "/v1/pipelines/{name}", 200, NAME],
   ["get", "/v1/pipelines/{name}", 404, "/v1/pipelines/nope"],
   ["get", "/v1/pipelines/{name}", 501, NAME, {}, edge],
+  ["get", "/v1/pipelines/{name}", 503, NAME, {}, notStarted],
   ["get", "/v1/pipelines/{name}/results", 200, `${NAME}/results?limit=3`],
   ["get", "/v1/pipelines/{name}/results", 400, `${NAME}/results?limit=0`],
   ["get", "/v1/pipelines/{name}/results", 404, "/v1/pipelines/nope/results"],

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { clock, number, size, span } from "../../api/dashboard/format.js";
+import { WindowStore } from "../../api/dashboard/windows.js";
+import { rowToJson } from "../../api/result_json.ts";
+import type { ResultJson } from "../../api/deps.ts";
+import { ACCOUNT_COLUMNS, accountRows } from "./fake_deps.ts";
+
+const MINUTE = 60_000;
+const START = Date.parse("2026-11-20T21:00:00Z");
+
+function pipeline(select: Record<string, string> = { n: "count()", total: "sum(amount)", largest: "max(amount)" }) {
+  const columns = ACCOUNT_COLUMNS.map(({ name, role, type }) => ({ name, role, type: type.type }));
+  return { columns, definition: { select } };
+}
+
+function rows(window: number, accounts: number, options: { n?: number; final?: boolean } = {}): ResultJson[] {
+  const { columns, values, length } = accountRows(START + window * MINUTE, accounts, options);
+  return Array.from({ length }, (_, r) => rowToJson(columns, values, r));
+}
+
+Deno.test("a window's figure folds its keys as the aggregate does", () => {
+  const select = { n: "count()", total: "avg(amount)", largest: "max(amount)" };
+  const store = new WindowStore(pipeline(select));
+  store.add(rows(0, 3));
+  assert.deepEqual(store.charted, ["n", "total", "largest"]);
+  assert.deepEqual(store.series("n"), [{ start: START / 1000, figure: 3 + 4 + 5, final: true }]);
+  assert.equal(store.series("total")[0].figure, (60.5 + 80.5 + 100.5) / 3);
+  assert.equal(store.series("largest")[0].figure, 22);
+});
+
+Deno.test("a row is replaced by its later revision and not by an earlier one", () => {
+  const store = new WindowStore(pipeline());
+  store.add(rows(0, 1, { n: 5 }));
+  store.add(rows(0, 1, { n: 3, final: false }));
+  assert.deepEqual(store.series("n"), [{ start: START / 1000, figure: 5, final: true }]);
+  store.add(rows(0, 1, { n: 8 }));
+  assert.equal(store.series("n")[0].figure, 8);
+});
+
+Deno.test("the table has the newest window first and in it the largest value, nulls last", () => {
+  const store = new WindowStore(pipeline());
+  store.add(rows(1, 2));
+  store.add(rows(0, 3));
+  store.add([{ ...rows(1, 1)[0], account_id: "none", n: null }]);
+  const shown = store.newest("n", 4).map((row: ResultJson) => [row.account_id, row.n]);
+  assert.deepEqual(shown, [["A-0001", 4], ["A-0000", 3], ["none", null], ["A-0002", 5]]);
+});
+
+Deno.test("the oldest window can be taken back, for a page that ended inside it", () => {
+  const store = new WindowStore(pipeline());
+  store.add([...rows(2, 2), ...rows(1, 1)]);
+  store.dropOldest();
+  assert.deepEqual(store.series("n").map((point: { start: number }) => point.start), [START / 1000 + 120]);
+});
+
+Deno.test("windows and rows are bounded; an old window keeps its figure when its rows go", () => {
+  const store = new WindowStore(pipeline());
+  for (let window = 0; window < 130; window++) store.add(rows(window, 1000));
+  const series = store.series("n");
+  assert.equal(series.length, 120);
+  assert.ok(series.every((point: { figure: number; final: boolean }) => point.figure === 3999 && point.final));
+  assert.equal(store.newest("n", 1_000_000).length, 30_000);
+});
+
+Deno.test("numbers, spans and times read as people write them", () => {
+  assert.deepEqual([number(1234567), number(1.234), number(250.4), number(null)], ["1,234,567", "1.23", "250", "–"]);
+  assert.deepEqual(
+    [0, 0.44, 12, 119, 120, 7260, 200_000, null].map(span),
+    ["0.0 s", "0.4 s", "12 s", "119 s", "2 min 0 s", "2 h 1 min", "2 d 7 h", "–"],
+  );
+  assert.deepEqual([60_000, 90_000, 86_400_000, 1500].map(size), ["1 minute", "90 seconds", "1 day", "1500 ms"]);
+  const now = new Date("2026-11-20T22:00:00Z");
+  assert.equal(clock("2026-11-20T21:04:05.123Z", now), "21:04:05");
+  assert.equal(clock("2026-11-19T21:04:05.123Z", now), "2026-11-19 21:04:05");
+});
