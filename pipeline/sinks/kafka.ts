@@ -19,7 +19,7 @@ import { publishAll } from "./publish_all.ts";
 import { createResultEncoder, type ResultEncoder } from "./result_encoder.ts";
 import { resultKey } from "./result_key.ts";
 import { resultSchema } from "./result_schema.ts";
-import type { ResultRows, Sink, WriteOptions } from "./sink.ts";
+import type { ResultRows, ResultValue, Sink, WriteOptions } from "./sink.ts";
 
 /** Rows held as records at one time. */
 const ROWS_AT_A_TIME = 10_000;
@@ -95,12 +95,25 @@ class KafkaSink implements Sink {
 
 function headersOf(columns: readonly ResultColumn[], pipeline: string) {
   const text = new TextEncoder();
-  const named = ["window_start", "window_end", "revision", "final"].map((role) =>
-    [role, columns.findIndex((column) => column.role === role)] as const
-  );
+  const named = ["window_start", "window_end", "revision", "final"].map((role) => ({
+    role,
+    index: columns.findIndex((column) => column.role === role),
+    // Neighbours mostly share a window, and often all of these.
+    value: null as ResultValue,
+    header: ["", null] as OutgoingRecord["headers"][number],
+  }));
   const last = ["pipeline", text.encode(pipeline)] as const;
-  return (rows: ResultRows, row: number): OutgoingRecord["headers"] => [
-    ...named.map(([role, index]) => [role, text.encode(String(rows.values[index][row]))] as const),
-    last,
-  ];
+  return (rows: ResultRows, row: number): OutgoingRecord["headers"] => {
+    const headers = [];
+    for (const one of named) {
+      const value = rows.values[one.index][row];
+      if (one.value !== value) {
+        one.value = value;
+        one.header = [one.role, text.encode(String(value))];
+      }
+      headers.push(one.header);
+    }
+    headers.push(last);
+    return headers;
+  };
 }

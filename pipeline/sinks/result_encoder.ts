@@ -18,6 +18,15 @@ const INITIAL_BYTES = 512;
 const NULL_BRANCH = 0;
 const VALUE_BRANCH = 2;
 
+/** Integers whose double is still exact in a number. */
+const ZIGZAG_NUMBER_MAX = 2 ** 51;
+
+/** Text of fewer bytes has its length in one. */
+const ONE_BYTE_LENGTH = 64;
+
+/** Digits, and perhaps a sign, that a number holds exactly. */
+const SAFE_DIGITS = 15;
+
 type Present = Exclude<ResultValue, null>;
 
 /** Encodes one row at a time. */
@@ -76,9 +85,22 @@ function writerOf(type: FieldType): (out: Output, value: Present) => void {
 
 /** The unscaled value of decimal text such as `"-12.5"`, at `scale` digits after the point. */
 export function unscaledBytes(text: string, scale: number): Uint8Array {
-  const [whole, fraction = ""] = text.split(".");
-  if (fraction.length > scale) throw new Error(`Cannot encode ${text}: more than ${scale} digits after the point`);
-  let value = BigInt(whole + fraction.padEnd(scale, "0"));
+  const point = text.indexOf(".");
+  const digitsAfter = point < 0 ? 0 : text.length - point - 1;
+  if (digitsAfter > scale) throw new Error(`Cannot encode ${text}: more than ${scale} digits after the point`);
+  const digits = (point < 0 ? text : text.slice(0, point) + text.slice(point + 1)) + "0".repeat(scale - digitsAfter);
+  return digits.length <= SAFE_DIGITS ? smallBytes(Number(digits)) : largeBytes(BigInt(digits));
+}
+
+function smallBytes(value: number): Uint8Array {
+  let length = 1;
+  for (let limit = 128; value < -limit || value >= limit; limit *= 256) length++;
+  const bytes = new Uint8Array(length);
+  for (let i = length - 1; i >= 0; i--, value = Math.floor(value / 256)) bytes[i] = value & 0xff;
+  return bytes;
+}
+
+function largeBytes(value: bigint): Uint8Array {
   let length = 1;
   while (BigInt.asIntN(8 * length, value) !== value) length++;
   const bytes = new Uint8Array(length);
@@ -118,18 +140,40 @@ class Output {
 
   long(value: number | bigint): void {
     this.#room(10);
-    const integer = BigInt(value);
-    let rest = BigInt.asUintN(64, integer << 1n ^ integer >> 63n);
+    if (typeof value === "bigint" || Math.abs(value) > ZIGZAG_NUMBER_MAX) return this.#bigLong(BigInt(value));
+    let rest = value < 0 ? -2 * value - 1 : 2 * value;
+    while (rest >= 128) {
+      this.bytes[this.length++] = rest % 128 | 128;
+      rest = Math.floor(rest / 128);
+    }
+    this.bytes[this.length++] = rest;
+  }
+
+  string(value: string): void {
+    if (value.length < ONE_BYTE_LENGTH && this.#ascii(value)) return;
+    this.sized(this.#text.encode(value));
+  }
+
+  /** Writes short text of one byte a character, as keys mostly are, without an encoder; false when it is not. */
+  #ascii(value: string): boolean {
+    this.#room(1 + value.length);
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i);
+      if (code >= 128) return false;
+      this.bytes[this.length + 1 + i] = code;
+    }
+    this.bytes[this.length] = 2 * value.length;
+    this.length += 1 + value.length;
+    return true;
+  }
+
+  #bigLong(value: bigint): void {
+    let rest = BigInt.asUintN(64, value << 1n ^ value >> 63n);
     while (rest >= 0x80n) {
       this.bytes[this.length++] = Number(rest & 0x7fn) | 0x80;
       rest >>= 7n;
     }
     this.bytes[this.length++] = Number(rest);
-  }
-
-  string(value: string): void {
-    // UTF-8 takes at most three bytes for each UTF-16 unit; the length stands before the text, so it is encoded aside.
-    this.sized(this.#text.encode(value));
   }
 
   sized(value: Uint8Array): void {

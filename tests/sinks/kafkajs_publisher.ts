@@ -1,26 +1,28 @@
-import { CompressionTypes, Kafka, KafkaJSError, logLevel, Partitioners, type Producer } from "kafkajs";
+import kafkajs, { type Producer } from "kafkajs";
 import { UnavailableError } from "../../pipeline/errors.ts";
 import type { OutgoingRecord, Publisher } from "../../pipeline/log/publisher.ts";
 
+const { CompressionTypes, Kafka, KafkaJSError, logLevel, Partitioners } = kafkajs;
+
 /** A client that does not say on the console that brokers are away. */
-export function quietKafka(brokers: readonly string[]): Kafka {
+export function quietKafka(brokers: readonly string[], retries = 5): kafkajs.Kafka {
   return new Kafka({
     brokers: [...brokers],
     clientId: "sink-test",
     logLevel: logLevel.NOTHING,
     connectionTimeout: 1_000,
     requestTimeout: 5_000,
-    retry: { retries: 0, initialRetryTime: 10 },
+    retry: { retries, initialRetryTime: 50 },
   });
 }
 
 /** Publishes through kafkajs: a client that is not ours, as a check on what sinks hand over. */
 export class KafkajsPublisher implements Publisher, AsyncDisposable {
-  readonly #kafka: Kafka;
+  readonly #kafka: kafkajs.Kafka;
   #producer: Producer | null = null;
 
   constructor(brokers: readonly string[]) {
-    this.#kafka = quietKafka(brokers);
+    this.#kafka = quietKafka(brokers, 0);
   }
 
   async partitionCount(topic: string): Promise<number> {
@@ -81,6 +83,10 @@ function headerObject(headers: OutgoingRecord["headers"]): Record<string, Buffer
   return object;
 }
 
+/** With no retries of its own kafkajs wraps what it would have retried. */
 function sorted(error: unknown): unknown {
-  return error instanceof KafkaJSError && error.retriable ? new UnavailableError(error.message) : error;
+  for (let cause = error; cause instanceof KafkaJSError; cause = (cause as Error).cause) {
+    if (cause.retriable) return new UnavailableError(cause.message);
+  }
+  return error;
 }
