@@ -95,3 +95,27 @@ function valueOf(text: string, { type }: FieldType): ResultValue {
       return Number(text);
   }
 }
+
+/** A new database with a client to it, further clients on demand, and its URL; all gone afterwards. */
+export async function withDatabase(
+  url: string,
+  use: (sql: postgres.Sql, another: () => Promise<postgres.Sql>, url: string) => Promise<void>,
+): Promise<void> {
+  const name = `test_${crypto.randomUUID().replaceAll("-", "")}`;
+  await withClient(url, (sql) => sql.unsafe(`CREATE DATABASE ${name}`));
+  const own = new URL(url);
+  own.pathname = `/${name}`;
+  const clients: postgres.Sql[] = [];
+  const another = async () => {
+    const sql = postgres(own.href, { max: 1, fetch_types: false, onnotice: () => {} });
+    clients.push(sql);
+    await sql`SELECT 1`;
+    return sql;
+  };
+  try {
+    await use(await another(), another, own.href);
+  } finally {
+    await Promise.all(clients.map((sql) => sql.end()));
+    await withClient(url, (sql) => sql.unsafe(`DROP DATABASE ${name} WITH (FORCE)`));
+  }
+}
