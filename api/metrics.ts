@@ -31,6 +31,8 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
   const { live, version = "unknown", now = Date.now } = options;
   const registry = new Registry();
   const registers = [registry];
+  /** Read once a scrape, so that all its figures are of one moment. */
+  let pipelines: readonly PipelineStatus[] = [];
 
   /** One figure per pipeline; a null is left out. */
   const gauge = (name: string, help: string, read: (pipeline: PipelineStatus) => number | null) =>
@@ -41,7 +43,7 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
       registers,
       collect() {
         this.reset();
-        for (const pipeline of status()) {
+        for (const pipeline of pipelines) {
           const value = read(pipeline);
           if (value !== null) this.set({ pipeline: pipeline.name }, value);
         }
@@ -83,7 +85,7 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
     registers,
     collect() {
       this.reset();
-      for (const { name, buckets } of status()) {
+      for (const { name, buckets } of pipelines) {
         for (const bucket of BUCKETS) this.inc({ pipeline: name, bucket }, buckets[bucket]);
       }
     },
@@ -95,7 +97,7 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
     registers,
     collect() {
       this.reset();
-      for (const { name, rowsWritten } of status()) this.inc({ pipeline: name }, rowsWritten);
+      for (const { name, rowsWritten } of pipelines) this.inc({ pipeline: name }, rowsWritten);
     },
   });
   new Gauge({
@@ -106,7 +108,7 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
     registers,
     collect() {
       this.reset();
-      for (const { name, partitions } of status()) {
+      for (const { name, partitions } of pipelines) {
         if (partitions.length > PARTITION_SERIES_MAX) continue;
         for (const { partition, lagRecords } of partitions) {
           if (lagRecords >= 0) this.set({ pipeline: name, partition: String(partition) }, lagRecords);
@@ -116,7 +118,12 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
   });
   if (live) liveMetrics(registers, live);
   processMetrics(registers, version);
-  return { text: () => registry.metrics() };
+  return {
+    text() {
+      pipelines = status();
+      return registry.metrics();
+    },
+  };
 }
 
 function liveMetrics(registers: Registry[], live: () => LiveStats): void {
