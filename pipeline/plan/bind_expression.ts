@@ -5,12 +5,12 @@
  * @module
  */
 import type { FieldType } from "../columns.ts";
-import { castLiteral, type SqlConstant, type SqlNode } from "./duckdb_parser.ts";
+import { castLiteral, type SqlNode } from "./duckdb_parser.ts";
 import type { Expression } from "./expression.ts";
 import { bindFunction } from "./functions.ts";
 import * as literal from "./literals.ts";
 import type { FieldLookup } from "./parse_expression.ts";
-import { digitsOf, duckdbType, familyOf, showType, unify, withNull } from "./sql_types.ts";
+import { aType, digitsOf, duckdbType, familyOf, showType, unify, withNull } from "./sql_types.ts";
 
 /** Most nodes of one condition. */
 export const EXPRESSION_NODES_MAX = 20_000;
@@ -109,15 +109,16 @@ export class Binder {
     if (expression === null) return null;
     if (literal.isNull(expression)) return literal.nullOf({ type: "boolean", nullable: true });
     if (expression.type.type === "boolean") return expression;
-    return this.fault(`is a ${showType(expression.type)} where a condition (true or false) is needed`, node);
+    return this.fault(`is ${aType(expression.type)} where a condition (true or false) is needed`, node);
   }
 
   /** Brings operands to the type DuckDB would compare them as. String literals and NULL take the type of the others. */
   async unifyAll(operands: readonly Expression[], node: SqlNode): Promise<Expression[] | null> {
     const prepared = literal.matchUnits(operands);
+    const yielding = literal.yieldingToFloat(prepared);
     let common: FieldType | null = null;
     for (const operand of prepared) {
-      if (literal.isNull(operand) || literal.isString(operand) || literal.yieldsToFloat(operand, prepared)) continue;
+      if (literal.isNull(operand) || literal.isString(operand) || yielding.has(operand)) continue;
       if (common === null) {
         common = operand.type;
         continue;
@@ -192,7 +193,8 @@ export class Binder {
   #constant(node: SqlNode): Expression | null {
     const value = node.value!;
     if (value.is_null) return literal.nullOf({ type: "boolean", nullable: true });
-    const constant = literal.fromConstant(value.type, value.value as SqlConstant);
+    // The serializer leaves empty text out.
+    const constant = literal.fromConstant(value.type, value.value ?? "");
     return constant ?? this.fault(`a literal of type ${value.type.id} is not supported here`, node);
   }
 
@@ -321,7 +323,7 @@ export class Binder {
       return literal.nullOf(target);
     }
     if (!castable(operand.type, target)) {
-      return this.fault(`a ${showType(operand.type)} cannot be cast to ${showType(target)} here`, node);
+      return this.fault(`${aType(operand.type)} cannot be cast to ${showType(target)} here`, node);
     }
     if (node.try_cast !== true) return await this.coerce(operand, target, node);
     return { kind: "call", operator: "try_cast", arguments: [operand], type: withNull(target, true) };

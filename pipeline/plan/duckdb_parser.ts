@@ -91,19 +91,29 @@ async function serialize(statement: string): Promise<{ readonly tree: SqlNode } 
     [statement],
   );
   const parsed = parseJson(String(reader.getRows()[0][0])) as Serialized;
-  if (parsed.error) {
-    const message = (parsed.error_message ?? "syntax error").replace(/ Use "SET .*/s, "");
-    if (parsed.position === undefined) return { problem: message, at: null };
-    // Unlike locations in the tree, this one counts characters.
-    const characters = [...statement].slice(0, Number(parsed.position)).slice(PREFIX.length);
-    return { problem: message, at: characters.join("").length };
-  }
+  if (parsed.error) return syntaxProblem(statement, parsed);
   const nodes = parsed.statements ?? [];
   const tree = nodes[0]?.node.where_clause;
   if (nodes.length !== 1 || nodes[0].node.type !== "SELECT_NODE" || tree === undefined) {
     return { problem: "is not one condition", at: null };
   }
   return { tree };
+}
+
+/** Longest piece of DuckDB's own words in a fault: it quotes the rest of the text. */
+const MESSAGE_CHARACTERS_MAX = 160;
+
+function syntaxProblem(
+  statement: string,
+  { error_message: message = "syntax error", position }: Serialized,
+): SyntaxProblem {
+  if (message.startsWith("Only SELECT")) return { problem: "is not one condition", at: null };
+  const [line] = message.replace(/ Use "SET .*/s, "").split("\n");
+  const problem = line.length > MESSAGE_CHARACTERS_MAX ? `${line.slice(0, MESSAGE_CHARACTERS_MAX)}...` : line;
+  if (position === undefined) return { problem, at: null };
+  // Unlike locations in the tree, this one counts characters.
+  const characters = [...statement].slice(0, Number(position)).slice(PREFIX.length);
+  return { problem, at: characters.join("").length };
 }
 
 /** JSON with whole numbers beyond 2^53 kept exact, as bigint. */
@@ -113,8 +123,10 @@ function parseJson(text: string): unknown {
     typeof value === "number" && !Number.isSafeInteger(value) && source !== undefined && /^-?\d+$/.test(source)
       ? BigInt(source)
       : value;
+  // DuckDB writes a literal such as 1e999 as Infinity, which JSON does not know. In a text the quotes would be escaped.
+  const finite = text.replace(/"value":-?(?:Infinity|NaN|inf|nan)\b/g, '"value":null');
   // The third argument of a reviver (ES2026) is not in TypeScript's library yet.
-  return (JSON.parse as (text: string, reviver: Reviver) => unknown)(text, keepExact);
+  return (JSON.parse as (text: string, reviver: Reviver) => unknown)(finite, keepExact);
 }
 
 /**

@@ -8,7 +8,7 @@ import type { Binder } from "./bind_expression.ts";
 import type { SqlNode } from "./duckdb_parser.ts";
 import type { Expression } from "./expression.ts";
 import * as literal from "./literals.ts";
-import { type ArithmeticOperator, arithmeticType, familyOf, showType, withNull } from "./sql_types.ts";
+import { type ArithmeticOperator, arithmeticType, aType, familyOf, withNull } from "./sql_types.ts";
 
 type Bind = (
   binder: Binder,
@@ -91,9 +91,10 @@ function arithmetic(operator: ArithmeticOperator): Bind {
   return async (binder, operands, node) => {
     if (operands.length === 1) return unary(binder, operator, operands[0], node);
     if (operands.some(literal.isNull)) return literal.nullOf({ type: "int", nullable: true });
+    const yielding = literal.yieldingToFloat(operands);
     const matched: Expression[] = [];
     for (const operand of operands) {
-      const cast = literal.yieldsToFloat(operand, operands)
+      const cast = yielding.has(operand)
         ? await binder.coerce(operand, { type: "float", nullable: false }, node)
         : operand;
       if (cast === null) return null;
@@ -113,7 +114,7 @@ function unary(binder: Binder, operator: ArithmeticOperator, operand: Expression
   if (literal.isNull(operand)) return operand;
   const family = familyOf(operand.type);
   if ((operator !== "-" && operator !== "+") || (family !== "exact" && family !== "approximate")) {
-    return binder.fault(`${operator} takes a number, not a ${showType(operand.type)}`, node);
+    return binder.fault(`${operator} takes a number, not ${aType(operand.type)}`, node);
   }
   return operator === "+" ? operand : call("negate", [operand], operand.type);
 }
@@ -125,7 +126,7 @@ function abs(binder: Binder, operands: readonly Expression[], node: SqlNode): Ex
   if (operands.length === 1 && (family === "exact" || family === "approximate")) {
     return call("abs", operands, operand.type);
   }
-  return binder.fault(`abs takes a number, not a ${showType(operand.type)}`, node);
+  return binder.fault(`abs takes a number, not ${aType(operand.type)}`, node);
 }
 
 /** `nullif(a, b)` is `CASE WHEN a = b THEN NULL ELSE a END`, and keeps the type of a. */
@@ -158,7 +159,7 @@ function texted(
     return binder.fault(`${name} takes ${count} value${count > 1 ? "s" : ""}, not ${operands.length}`, node);
   }
   const wrong = operands.find((operand) => !literal.isNull(operand) && familyOf(operand.type) !== "text");
-  if (wrong) return binder.fault(`${name} takes text, not a ${showType(wrong.type)}`, node);
+  if (wrong) return binder.fault(`${name} takes text, not ${aType(wrong.type)}`, node);
   return operands.map((operand) => literal.isNull(operand) ? literal.nullOf(TEXT) : operand);
 }
 

@@ -32,11 +32,8 @@ export function fromConstant({ id, type_info }: SqlTypeNode, value: SqlConstant)
         ? make(value, { type: "double", nullable: false })
         : null;
     case "INTEGER":
-    case "BIGINT": {
-      const whole = wholeOf(value);
-      // Like DuckDB, a whole literal is of the narrowest of these types, also where a minus made it fit.
-      return make(exactValue(whole), { type: BigInt.asIntN(32, whole) === whole ? "int" : "long", nullable: false });
-    }
+    case "BIGINT":
+      return make(exactValue(wholeOf(value)), { type: id === "INTEGER" ? "int" : "long", nullable: false });
     case "HUGEINT": {
       const digits = String(wholeOf(value));
       const precision = digits.replace("-", "").length;
@@ -139,10 +136,11 @@ export function matchUnits(operands: readonly Expression[]): Expression[] {
   return inMicros;
 }
 
-/** Beside a float, an exact literal becomes a float rather than asking for a common type. */
-export function yieldsToFloat(operand: Expression, operands: readonly Expression[]): boolean {
-  return operand.kind === "literal" && familyOf(operand.type) === "exact" &&
-    operands.some(({ type }) => type.type === "float") && !operands.some(({ type }) => type.type === "double");
+/** Beside a float, exact literals become floats rather than ask for a common type; these are they. */
+export function yieldingToFloat(operands: readonly Expression[]): ReadonlySet<Expression> {
+  const types = new Set(operands.map(({ type }) => type.type));
+  if (!types.has("float") || types.has("double")) return new Set();
+  return new Set(operands.filter((operand) => operand.kind === "literal" && familyOf(operand.type) === "exact"));
 }
 
 /** The literal as DuckDB would read it back from text. */

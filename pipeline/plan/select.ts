@@ -7,7 +7,7 @@ import type { FieldType } from "../columns.ts";
 import type { Aggregation } from "../definition.ts";
 import type { FieldSet } from "./field_set.ts";
 import type { Accumulator, Selected } from "./plan.ts";
-import { familyOf, showType } from "./sql_types.ts";
+import { aType, familyOf } from "./sql_types.ts";
 
 const isNumber = (type: FieldType) => familyOf(type) === "exact" || familyOf(type) === "approximate";
 const isOrdered = (type: FieldType) =>
@@ -44,12 +44,10 @@ export function selected(
   if (typeof field === "string") return `${shown}: ${field}`;
   const { type } = field;
   if ((aggregate === "sum" || aggregate === "avg") && !isNumber(type)) {
-    return `${shown} needs a number, and ${path} is a ${showType(type)}; numbers are: ${fields.like(isNumber)}`;
+    return `${shown} needs a number, and ${path} is ${aType(type)}; numbers are: ${fields.like(isNumber)}`;
   }
   if ((aggregate === "min" || aggregate === "max") && !isOrdered(type)) {
-    return `${shown} needs a number, date or time, and ${path} is a ${showType(type)}; those are: ${
-      fields.like(isOrdered)
-    }`;
+    return `${shown} needs a number, date or time, and ${path} is ${aType(type)}; those are: ${fields.like(isOrdered)}`;
   }
   const kept = aggregate === "avg"
     ? [accumulators.index("sum", field), accumulators.index("count", field)]

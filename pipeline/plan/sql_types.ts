@@ -49,6 +49,12 @@ export function showType(type: FieldType): string {
   return type.type;
 }
 
+/** The same with its article: `a long`, `an int`. */
+export function aType(type: FieldType): string {
+  const shown = showType(type);
+  return `${/^[aeiou]/.test(shown) ? "an" : "a"} ${shown}`;
+}
+
 /** The column type that holds such a field in DuckDB. */
 export function duckdbType(type: FieldType): string {
   switch (type.type) {

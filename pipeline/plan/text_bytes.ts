@@ -9,8 +9,17 @@ import { RowFault } from "./exact.ts";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** Up to this many bytes of ASCII become a string without a call out of the engine, several times as fast. */
+const SHORT_BYTES_MAX = 32;
+
 /** The text in `data[start, end)`. @throws RowFault when it is not UTF-8 */
 export function decodeText(data: Uint8Array, start: number, end: number): string {
+  if (end - start <= SHORT_BYTES_MAX) {
+    let text = "";
+    let at = start;
+    while (at < end && data[at] < 0x80) text += String.fromCharCode(data[at++]);
+    if (at === end) return text;
+  }
   try {
     return decoder.decode(data.subarray(start, end));
   } catch {
