@@ -118,14 +118,14 @@ async function lockFolder(root: string): Promise<Deno.FsFile> {
   } catch (error) {
     if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
     throw new ConfigError({
-      where: "dataDir",
+      where: "--data (TAILRACE_DATA)",
       problem: `${path} cannot be written by user ${Deno.uid()}: it was made by another user (by root perhaps); ` +
         "start as that user again, choose another data folder, or remove this one",
     });
   }
   throw new ConfigError({
-    where: "dataDir",
-    problem: `${root} is in use by another running Tailrace: stop it, or choose another data folder`,
+    where: "--data (TAILRACE_DATA)",
+    problem: `${root} is held by another running Tailrace: stop it, or choose another data folder`,
   });
 }
 
@@ -140,7 +140,7 @@ function takePort(host: string, port: number): number {
         ? "is taken by another program"
         : "may not be used by this user";
       throw new ConfigError({
-        where: "ports.postgres",
+        where: "--postgres-port (TAILRACE_POSTGRES_PORT)",
         problem:
           `port ${port} on ${host} ${why}: choose another port for PostgreSQL, or set DATABASE_URL to use a server of your own`,
       });
@@ -177,7 +177,7 @@ async function createCluster({ cluster, binaries, account, password, onProgress 
   if (version?.trim() === MAJOR) return;
   if (version !== null) {
     throw new ConfigError({
-      where: "dataDir",
+      where: "--data (TAILRACE_DATA)",
       problem:
         `${cluster} was made by PostgreSQL ${version.trim()}, this is ${MAJOR}: choose another data folder or remove this one`,
     });

@@ -36,7 +36,7 @@ export async function postgresAccount(clusterDir: string, mustReach: readonly st
   if (self !== 0) {
     if (owner === null || owner === self) return { ids: null, passThrough: false };
     throw new ConfigError({
-      where: "dataDir",
+      where: "--data (TAILRACE_DATA)",
       problem: `${clusterDir} belongs to user ${owner}, this process runs as user ${self}: ` +
         "start as that user again (as root if it was root), choose another data folder, or remove this one",
     });
@@ -55,7 +55,7 @@ export async function postgresAccount(clusterDir: string, mustReach: readonly st
     if (reached) return { ids, passThrough };
   }
   throw new ConfigError({
-    where: "dataDir",
+    where: "--data (TAILRACE_DATA)",
     problem: `PostgreSQL does not run as root, and user ${ids.uid} cannot enter ${mustReach.join(" or ")}: ` +
       "move the project and its data folder out of root's home, or start as an ordinary user",
   });

@@ -83,7 +83,7 @@ export async function stopPostmaster(cluster: string, onProgress: (step: string)
     }
   }
   throw new ConfigError({
-    where: "dataDir",
+    where: "--data (TAILRACE_DATA)",
     problem: `the PostgreSQL of an earlier run (process ${pid}) in ${cluster} does not end: end it, then start again`,
   });
 }

@@ -32,7 +32,10 @@ export class EventLog<Event> implements Disposable {
     const file = await Deno.open(path, { read: true, write: true, create: true, mode: 0o644 });
     try {
       if (!await file.tryLock(true)) {
-        throw new ConfigError({ where: "dataDir", problem: `${path} is in use by another running Tailrace` });
+        throw new ConfigError({
+          where: "--data (TAILRACE_DATA)",
+          problem: `${path} is held by another running Tailrace`,
+        });
       }
       const data = await Deno.readFile(path);
       const length = replay(data, path, apply);
@@ -79,7 +82,7 @@ function replay<Event>(data: Uint8Array, path: string, apply: (event: Event) => 
     if (end < 0 || text.decode(data.subarray(start, start + 9)) !== `${checksum(body)} `) {
       if (end < 0 || end === data.length - 1) return start;
       throw new ConfigError({
-        where: "dataDir",
+        where: "--data (TAILRACE_DATA)",
         problem:
           `${path} is damaged at line ${line} (byte ${start}): restore the file, or remove it to start without schemas`,
       });

@@ -57,7 +57,7 @@ export async function startRegistry(options: RegistryOptions): Promise<EmbeddedR
     if (!(error instanceof Deno.errors.AddrInUse || error instanceof Deno.errors.PermissionDenied)) throw error;
     const why = error instanceof Deno.errors.AddrInUse ? "is taken by another program" : "may not be used by this user";
     throw new ConfigError({
-      where: "ports.registry",
+      where: "--registry-port (TAILRACE_REGISTRY_PORT)",
       problem: `port ${options.port} on ${host} ${why}: choose another port for the schema registry, ` +
         "or set SCHEMA_REGISTRY_URL to use one of your own",
     });

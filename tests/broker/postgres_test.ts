@@ -80,7 +80,7 @@ Deno.test("A taken port is named together with the setting that changes it", asy
   const { port } = taken.addr as Deno.NetAddr;
   await assert.rejects(start(folder.path, { port }), (error: ConfigError) => {
     assert.ok(error instanceof ConfigError);
-    assert.equal(error.faults[0].where, "ports.postgres");
+    assert.equal(error.faults[0].where, "--postgres-port (TAILRACE_POSTGRES_PORT)");
     assert.match(error.message, new RegExp(`port ${port} on 127.0.0.1 is taken`));
     return true;
   });
@@ -88,10 +88,10 @@ Deno.test("A taken port is named together with the setting that changes it", asy
   assert.equal((await query(server, "select 1 as one"))[0].one, 1);
 });
 
-Deno.test("A data folder in use by a running process is refused, not taken over", async () => {
+Deno.test("A data folder that a running process holds is refused, not taken over", async () => {
   await using folder = await temporaryFolder();
   await using server = await start(folder.path);
-  await assert.rejects(start(folder.path), /in use by another running Tailrace/);
+  await assert.rejects(start(folder.path), /held by another running Tailrace/);
   assert.equal((await query(server, "select 1 as one"))[0].one, 1);
 });
 

@@ -388,11 +388,14 @@ Deno.test("A taken port and a folder in use are named together with the setting 
   const dataDir = await Deno.makeTempDir();
   const port = Number(new URL(registry.url).port);
   await assert.rejects(startRegistry({ host: "127.0.0.1", port, dataDir }), (error: ConfigError) => {
-    assert.equal(error.faults[0].where, "ports.registry");
+    assert.equal(error.faults[0].where, "--registry-port (TAILRACE_REGISTRY_PORT)");
     assert.match(error.message, new RegExp(`port ${port} on 127.0.0.1 is taken`));
     return true;
   });
-  await assert.rejects(startRegistry({ host: "127.0.0.1", port: 0, dataDir: registry.dataDir }), /in use by another/);
+  await assert.rejects(
+    startRegistry({ host: "127.0.0.1", port: 0, dataDir: registry.dataDir }),
+    /held by another running/,
+  );
   await (await startRegistry({ host: "127.0.0.1", port: 0, dataDir })).close();
   await Deno.remove(dataDir, { recursive: true });
 });
