@@ -142,30 +142,38 @@ export class Connection {
   #send(): void {
     if (this.#isSending) return;
     this.#isSending = true;
-    this.#sending = this.#sendAll().catch((error) => this.#fail(error)).finally(() => this.#isSending = false);
+    this.#sending = this.#sendAll().catch((error) => this.#fail(error));
   }
 
   async #sendAll(): Promise<void> {
-    while (this.#outbox.length > 0) {
-      const reply = this.#outbox[0];
-      if (reply.pending !== null) await reply.pending;
-      if (this.#gone.signal.aborted) return;
-      const { writer } = reply;
-      if (!reply.send) writer.reset();
-      this.#outbox.shift();
-      while (this.#outbox.length > 0 && this.#outbox[0].pending === null) {
-        const next = this.#outbox[0];
-        if (next.send && writer.position + next.writer.position > coalescedBytesMax) break;
-        if (next.send) writer.raw(next.writer.bytes());
-        this.#outbox.shift();
-        this.#writers.give(next.writer);
-      }
-      const bytes = writer.bytes();
-      for (let at = 0; at < bytes.length;) at += await this.#conn.write(bytes.subarray(at));
-      this.#writers.give(writer);
-      this.#lastActiveMs = this.#broker.clock.now();
-      this.#onRoom?.();
-      this.#onRoom = null;
+    try {
+      while (this.#outbox.length > 0) await this.#sendFirst();
+    } finally {
+      // In the same step as the look at the outbox: a reply that comes later finds that it must start the sending again.
+      this.#isSending = false;
     }
+  }
+
+  /** Sends the first reply, together with those behind it that are ready and small. */
+  async #sendFirst(): Promise<void> {
+    const reply = this.#outbox[0];
+    if (reply.pending !== null) await reply.pending;
+    this.#outbox.shift();
+    if (this.#gone.signal.aborted) return;
+    const { writer } = reply;
+    if (!reply.send) writer.reset();
+    while (this.#outbox.length > 0 && this.#outbox[0].pending === null) {
+      const next = this.#outbox[0];
+      if (next.send && writer.position + next.writer.position > coalescedBytesMax) break;
+      if (next.send) writer.raw(next.writer.bytes());
+      this.#outbox.shift();
+      this.#writers.give(next.writer);
+    }
+    const bytes = writer.bytes();
+    for (let at = 0; at < bytes.length;) at += await this.#conn.write(bytes.subarray(at));
+    this.#writers.give(writer);
+    this.#lastActiveMs = this.#broker.clock.now();
+    this.#onRoom?.();
+    this.#onRoom = null;
   }
 }

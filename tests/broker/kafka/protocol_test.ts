@@ -158,6 +158,27 @@ Deno.test("requests sent without waiting are answered in their order, even when 
   for (const correlation of order) assert.equal((await client.receive())!.int32(), correlation);
 });
 
+Deno.test("a client that sends far ahead gets an answer to each request", async () => {
+  using folder = temporaryFolder();
+  await using broker = await brokerIn(folder.path);
+  using client = await RawClient.open(broker);
+  await client.createTopic("t");
+  const batch = recordBatch(["x"]);
+  const count = 3000;
+  const sending = (async () => {
+    for (let i = 0; i < count; i++) {
+      await client.send(0, 7, (w) => {
+        w.string(null).int16(i % 100 === 0 ? -1 : 1).int32(1000).arrayLength(1).string("t").arrayLength(1).int32(0);
+        w.byteField(batch);
+      });
+    }
+  })();
+  // The first request was that for the topic.
+  for (let i = 0; i < count; i++) assert.equal((await client.receive())!.int32(), i + 2);
+  await sending;
+  assert.equal((await client.fetch("t", 0)).end, count);
+});
+
 Deno.test("a long poll waits for its bytes, wakes when they come, and gives up when the time is over", async () => {
   using folder = temporaryFolder();
   await using broker = await brokerIn(folder.path);
