@@ -1,4 +1,85 @@
+/**
+ * `tailrace bench`: how fast this machine does it. Every case checks what it counted; figures of one run compare with each
+ * other, not with those of another machine or hour.
+ *
+ * @module
+ */
 import type { Call } from "../cli/commands.ts";
-export function bench(_call: Call): Promise<number> {
-  return Promise.resolve(0);
+import { ConfigError, type Fault } from "../pipeline/errors.ts";
+import { decode } from "./cases/decode.ts";
+import { drain } from "./cases/drain.ts";
+import { fold } from "./cases/fold.ts";
+import { live } from "./cases/live.ts";
+import { produce } from "./cases/produce.ts";
+import type { Measured } from "./measure.ts";
+import { type Servers, startServers } from "./servers.ts";
+
+/** A billion an hour. */
+const RATE = 277_778;
+const SECONDS = 60;
+
+interface Settings {
+  readonly rate: number;
+  readonly seconds: number;
+}
+
+const CASES: Readonly<
+  Record<string, (servers: () => Promise<Servers>, settings: Settings) => Promise<Measured> | Measured>
+> = {
+  decode: () => decode(),
+  fold: () => fold(),
+  produce: async (servers) => await produce(await servers()),
+  drain: async (servers) => await drain(await servers()),
+  live: async (servers, settings) => await live(await servers(), settings),
+};
+
+/** Runs the cases and prints a line of JSON for each, then a table. */
+export async function bench({ flags, log, signal }: Call): Promise<number> {
+  const faults: Fault[] = [];
+  const number = (flag: string, fallback: number) => {
+    const value = Number(flags[flag] ?? fallback);
+    if (!(value > 0)) faults.push({ where: `--${flag}`, problem: "must be a number above 0" });
+    return value;
+  };
+  const settings = { rate: number("rate", RATE), seconds: number("seconds", SECONDS) };
+  // A rate is about the live case.
+  const names = flags.case ? [flags.case] : flags.rate ? ["live"] : Object.keys(CASES);
+  if (!(names[0] in CASES)) {
+    faults.push({ where: "--case", problem: `must be one of ${Object.keys(CASES).join(", ")}` });
+  }
+  if (faults.length > 0) throw new ConfigError(faults);
+  const brokers = flags.brokers?.split(",") ?? [];
+  await using parts = new AsyncDisposableStack();
+  let started: Promise<Servers> | null = null;
+  const servers = () =>
+    started ??= startServers(brokers, { databaseUrl: flags.database }).then((running) => parts.use(running));
+  const results: Measured[] = [];
+  for (const name of names) {
+    if (signal.aborted) break;
+    log.info(`measuring ${name}`);
+    const measured = await CASES[name](servers, settings);
+    results.push(measured);
+    console.log(JSON.stringify(measured));
+  }
+  console.log("\n" + table(results));
+  return 0;
+}
+
+function table(results: readonly Measured[]): string {
+  const rows = [
+    ["case", "records", "seconds", "records/s", "cpu s", "peak MB", ""],
+    ...results.map(({ name, records, seconds, rec_per_s, cpu_s, peak_rss_mb, ...details }) => [
+      name,
+      records.toLocaleString("en"),
+      seconds.toFixed(2),
+      rec_per_s.toLocaleString("en"),
+      cpu_s.toFixed(2),
+      String(peak_rss_mb),
+      Object.entries(details).map(([detail, value]) => `${detail} ${value}`).join(", "),
+    ]),
+  ];
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  const cell = (text: string, column: number) =>
+    column === 0 || column === 6 ? text.padEnd(widths[column]) : text.padStart(widths[column]);
+  return rows.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
 }

@@ -1,11 +1,12 @@
 /** What `tailrace bench` takes. */
 export const BENCH_OPTIONS = [
-  { flag: "case", placeholder: "NAME", help: "only this one: decode, fold, produce, drain, live or latency" },
+  { flag: "case", placeholder: "NAME", help: "only this one: decode, fold, produce, drain or live" },
   {
     flag: "brokers",
     placeholder: "HOST:PORT",
     help: "produce, drain and live on this Kafka instead of the embedded broker",
   },
-  { flag: "rate", placeholder: "N", help: "records per second for live and latency, default 277778" },
-  { flag: "seconds", placeholder: "N", help: "how long live and latency run, default 60" },
+  { flag: "database", placeholder: "URL", help: "results to this PostgreSQL instead of an embedded one" },
+  { flag: "rate", placeholder: "N", help: "records a second for live, default 277778 (a billion an hour)" },
+  { flag: "seconds", placeholder: "N", help: "how long live runs, default 60" },
 ];

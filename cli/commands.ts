@@ -4,10 +4,12 @@
  * @module
  */
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
+import { BENCH_OPTIONS } from "../bench/options.ts";
 import { type Config, readConfig, settingsOf } from "../pipeline/config.ts";
 import { ConfigError } from "../pipeline/errors.ts";
 import { Exit } from "./exit.ts";
 import { createLogger, type Logger } from "./log.ts";
+import { REPLAY_OPTIONS } from "./replay_options.ts";
 import { VERSION } from "./version.ts";
 
 interface Option {
@@ -58,7 +60,8 @@ const COMMANDS: readonly Command[] = [
     name: "replay",
     usage: "tailrace replay FILE --topic TOPIC [OPTIONS]",
     summary: "Play a CSV, NDJSON or Parquet file into a topic",
-    options: (await import("./replay.ts")).REPLAY_OPTIONS,
+    options: REPLAY_OPTIONS,
+    // Loaded when called: help should not wait for the engine.
     run: async (call) => await (await import("./replay.ts")).replay(call),
   },
   {
@@ -72,7 +75,7 @@ const COMMANDS: readonly Command[] = [
     name: "bench",
     usage: "tailrace bench [OPTIONS]",
     summary: "Measure how fast this machine does it: decode, fold, produce, drain, live",
-    options: (await import("../bench/options.ts")).BENCH_OPTIONS,
+    options: BENCH_OPTIONS,
     run: async (call) => await (await import("../bench/mod.ts")).bench(call),
   },
 ];

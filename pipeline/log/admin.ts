@@ -1,4 +1,5 @@
-import { type Admin, Kafka, KafkaJSError, logLevel, type SASLOptions } from "kafkajs";
+import { type Admin, Kafka, logLevel, type SASLOptions } from "kafkajs";
+import "./kafkajs_timers.ts";
 import type { Config } from "../config.ts";
 import { ConfigError, UnavailableError } from "../errors.ts";
 
@@ -63,11 +64,10 @@ export class KafkaAdmin {
       await admin.connect();
       return await work(admin);
     } catch (error) {
-      if (!(error instanceof KafkaJSError)) throw error;
-      if (/sasl|authenticat/i.test(error.message)) {
-        throw new ConfigError({ where: "KAFKA_SASL_USERNAME", problem: error.message });
-      }
-      throw new UnavailableError(`Kafka: ${error.message}`, { cause: error });
+      const { name, message } = error as Error;
+      if (!name.startsWith("KafkaJS")) throw error;
+      if (/sasl|authenticat/i.test(message)) throw new ConfigError({ where: "KAFKA_SASL_USERNAME", problem: message });
+      throw new UnavailableError(`Kafka: ${message}`, { cause: error });
     } finally {
       await admin.disconnect().catch(() => {});
     }

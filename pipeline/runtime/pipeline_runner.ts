@@ -13,7 +13,7 @@ import type { Buckets, PipelineState, PipelineStatus } from "./status.ts";
 import { WindowState } from "./window_state.ts";
 
 /** Time between two epochs: how long a closed window waits at most before it is published. */
-const EPOCH_MS = 200;
+const EPOCH_MS = 100;
 /** Panes kept open over all windows of a pipeline. Beyond it, it stops rather than fill the memory. */
 export const OPEN_PANES_MAX = 5_000_000;
 /** A partition further ahead of the slowest than this many windows is not read until the others have come closer. */
@@ -223,7 +223,9 @@ export class PipelineRunner {
     const flushes = await Promise.all(shards.map(({ handle }) => handle.flush({ raises, paused })));
     this.#merge(flushes);
     this.#epoch++;
-    const rows = this.#windows.publish(this.#watermarkMs(), early);
+    // When nothing more comes, what changed is shown at once instead of at the next turn.
+    const isQuiet = this.plan.emitEveryMs !== null && flushes.every(({ panes }) => panes.length === 0);
+    const rows = this.#windows.publish(this.#watermarkMs(), early || isQuiet);
     const aside = flushes.flatMap((flush) => flush.setAside);
     const options = { epoch: this.#epoch, signal };
     if (rows.length > 0) {

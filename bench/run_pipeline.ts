@@ -1,0 +1,55 @@
+import { FileCheckpointStore } from "../pipeline/checkpoint/file_store.ts";
+import { systemClock } from "../pipeline/clock.ts";
+import { Cluster } from "../pipeline/log/cluster.ts";
+import { type Plan, resultColumns } from "../pipeline/plan/plan.ts";
+import { PipelineRunner } from "../pipeline/runtime/pipeline_runner.ts";
+import { ThreadShardHost } from "../pipeline/runtime/thread_shard_host.ts";
+import { createPostgresSink } from "../pipeline/sinks/postgres.ts";
+import type { ResultRows } from "../pipeline/sinks/sink.ts";
+import { NO_SECURITY, type Servers } from "./servers.ts";
+
+export interface RunningPipeline {
+  readonly runner: PipelineRunner;
+  stop(): Promise<void>;
+}
+
+const WORKERS = 2;
+
+/** Runs a plan as `tailrace run` does: two worker threads, checkpoints, results in PostgreSQL. */
+export async function runPipeline(
+  servers: Servers,
+  plan: Plan,
+  onRows: (rows: ResultRows) => void,
+): Promise<RunningPipeline> {
+  const parts = new AsyncDisposableStack();
+  const cluster = { clientId: "tailrace-bench", ...NO_SECURITY };
+  const source = { brokers: servers.brokers, cluster, registry: { url: servers.registryUrl } };
+  const [{ table }] = plan.sinks.filter((sink) => sink.kind === "postgres");
+  const columns = resultColumns(plan);
+  const sink = parts.use(await createPostgresSink({ url: servers.databaseUrl, table, columns, pipeline: plan.name }));
+  const runner = new PipelineRunner(plan, {
+    clock: systemClock,
+    hosts: Array.from({ length: WORKERS }, () => parts.use(new ThreadShardHost(source))),
+    cluster: () => new Cluster(servers.brokers, cluster),
+    sink,
+    setAside: {
+      write: (records) => Promise.reject(new Error(`${records.length} records were set aside: ${records[0].reason}`)),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    },
+    checkpoints: new FileCheckpointStore(`${servers.folder}/checkpoints-${plan.name}-${Date.now()}`),
+    checkpointEveryMs: 5_000,
+    onRows,
+    onSaved: () => {},
+  });
+  const stop = new AbortController();
+  const running = runner.run(stop.signal);
+  running.catch(() => {});
+  return {
+    runner,
+    async stop() {
+      stop.abort(new DOMException("the measurement is over", "AbortError"));
+      await running;
+      await parts.disposeAsync();
+    },
+  };
+}
