@@ -8,7 +8,7 @@ const DRAW_MS = 250;
 const HISTORY_MAX = 300;
 const TABLE_ROWS_MAX = 12;
 /** Stored results read when a pipeline is opened: this many pages of 1000. */
-const PAGES_MAX = 5;
+const PAGES_MAX = 25;
 const STREAM_RETRY_MS = 2000;
 const LOAD_RETRY_MS = 3000;
 
@@ -157,7 +157,10 @@ function connect() {
     mine.windows.add(JSON.parse(event.data).rows);
     dirty = true;
   };
-  source.addEventListener("reset", () => load(mine));
+  source.addEventListener("reset", () => {
+    mine.windows = new WindowStore(current());
+    load(mine);
+  });
   source.onerror = () => {
     if (!isMine()) return;
     streaming = false;
@@ -171,6 +174,7 @@ async function load(into) {
   into.loaded = true;
   try {
     let cursor = null;
+    let last = null;
     for (let page = 0; page < PAGES_MAX; page++) {
       const query = new URLSearchParams({ limit: "1000", ...(cursor ? { cursor } : {}) });
       const response = await fetch(`/v1/pipelines/${encodeURIComponent(into.pipeline)}/results?${query}`);
@@ -179,8 +183,11 @@ async function load(into) {
       into.windows.add(rows);
       cursor = next;
       if (next === null) break;
+      last = rows.at(-1).window_start;
+      if (into.windows.full) break;
     }
-    if (cursor !== null) into.windows.dropOldest();
+    // The last page may end in the middle of a window.
+    if (cursor !== null) into.windows.ignoreUpTo(last);
   } catch {
     into.loaded = false; // live rows show meanwhile
     setTimeout(() => store === into && !into.loaded && load(into), LOAD_RETRY_MS);
@@ -268,7 +275,9 @@ function drawWindows(pipeline) {
   ]);
   byId("windows").classList.toggle("empty", points.length === 0);
   const rows = windows.newest(chosenColumn, TABLE_ROWS_MAX);
-  byId("windows-note").textContent = windows.empty
+  byId("windows-note").textContent = windows.empty && windows.ignores
+    ? "The newest window has more rows than this page reads. The next one will show."
+    : windows.empty
     ? `No window has closed yet. The first one closes ${
       size(pipeline.definition.window.sizeMs)
     } of event time after it began, plus the allowed lateness.`

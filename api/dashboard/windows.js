@@ -20,6 +20,7 @@ export class WindowStore {
   #select;
   #windows = new Map();
   #rows = 0;
+  #ignoredMs = -Infinity;
 
   constructor(pipeline) {
     const { columns, definition } = pipeline;
@@ -32,8 +33,8 @@ export class WindowStore {
   /** Takes rows in any order; a row is replaced by a later revision of itself only. */
   add(rows) {
     for (const row of rows) {
-      const window = this.#window(row.window_start);
-      if (window.figures) continue;
+      const window = this.#window(Date.parse(row.window_start));
+      if (!window || window.figures) continue;
       const key = JSON.stringify(this.#keys.map((name) => row[name]));
       const before = window.rows.get(key);
       if (before && before.revision > row.revision) continue;
@@ -44,11 +45,22 @@ export class WindowStore {
     this.#trim();
   }
 
-  /** Removes the oldest window: a page of results may end in the middle of it. */
-  dropOldest() {
-    const oldest = Math.min(...this.#windows.keys());
-    this.#rows -= this.#windows.get(oldest)?.rows?.size ?? 0;
-    this.#windows.delete(oldest);
+  /** Forgets this window and all before it, for good: not all of their rows were read, so their figures would be wrong. */
+  ignoreUpTo(start) {
+    this.#ignoredMs = Date.parse(start);
+    for (const startMs of this.#windows.keys()) {
+      if (startMs <= this.#ignoredMs) this.#delete(startMs);
+    }
+  }
+
+  /** True when there are windows that this page did not read to the end. */
+  get ignores() {
+    return this.#ignoredMs > -Infinity;
+  }
+
+  /** As many windows as are kept. */
+  get full() {
+    return this.#windows.size >= WINDOWS_MAX;
   }
 
   get empty() {
@@ -78,8 +90,8 @@ export class WindowStore {
     return rows;
   }
 
-  #window(start) {
-    const startMs = Date.parse(start);
+  #window(startMs) {
+    if (startMs <= this.#ignoredMs) return null;
     let window = this.#windows.get(startMs);
     if (!window) {
       window = { rows: new Map(), figures: null, final: false, cache: null };
@@ -107,11 +119,15 @@ export class WindowStore {
     return window.cache = { figures, final: rows.every((row) => row.final) };
   }
 
+  #delete(startMs) {
+    this.#rows -= this.#windows.get(startMs).rows?.size ?? 0;
+    this.#windows.delete(startMs);
+  }
+
   #trim() {
     const starts = [...this.#windows.keys()].sort((a, b) => a - b);
     for (const start of starts.splice(0, Math.max(0, starts.length - WINDOWS_MAX))) {
-      this.#rows -= this.#windows.get(start).rows?.size ?? 0;
-      this.#windows.delete(start);
+      this.#delete(start);
     }
     for (const start of starts.slice(0, -1)) {
       if (this.#rows <= ROWS_MAX) break;

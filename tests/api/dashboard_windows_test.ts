@@ -46,11 +46,14 @@ Deno.test("the table has the newest window first and in it the largest value, nu
   assert.deepEqual(shown, [["A-0001", 4], ["A-0000", 3], ["none", null], ["A-0002", 5]]);
 });
 
-Deno.test("the oldest window can be taken back, for a page that ended inside it", () => {
+Deno.test("a window of which not all rows were read is never shown, nor any before it", () => {
   const store = new WindowStore(pipeline());
   store.add([...rows(2, 2), ...rows(1, 1)]);
-  store.dropOldest();
+  store.ignoreUpTo(rows(1, 1)[0].window_start);
+  store.add([...rows(1, 3), ...rows(0, 3)]);
   assert.deepEqual(store.series("n").map((point: { start: number }) => point.start), [START / 1000 + 120]);
+  assert.equal(store.newest("n", 100).length, 2);
+  assert.ok(store.ignores);
 });
 
 Deno.test("windows and rows are bounded; an old window keeps its figure when its rows go", () => {
