@@ -6,7 +6,9 @@
 import postgres from "postgres";
 import { UnavailableError } from "../errors.ts";
 import type { ResultColumn } from "../plan/plan.ts";
+import { CopyEncoder } from "./postgres_binary.ts";
 import { chunks } from "./postgres_chunks.ts";
+import { COPY_ROWS_MIN, copyIn, CopyPolicy, copyStatement } from "./postgres_copy.ts";
 import { isValueError, sortedError } from "./postgres_errors.ts";
 import { ensureTable } from "./postgres_table.ts";
 import { upsertParameters, upsertStatement } from "./postgres_upsert.ts";
@@ -19,8 +21,9 @@ const STATEMENT_MS_MAX = 60_000;
 /** How long a connection may take to come up. */
 const CONNECT_SECONDS_MAX = 10;
 
-/** How long closing waits for a statement under way. */
-const CLOSE_SECONDS_MAX = 5;
+/** How long closing waits for a statement under way, and then for the connection. */
+const LAST_STATEMENT_MS_MAX = 2_000;
+const CLOSE_SECONDS_MAX = 1;
 
 export interface PostgresSinkOptions {
   /** A postgres.js client to share, left open on disposal; or `url`, for a client of its own with one connection. */
@@ -34,6 +37,8 @@ export interface PostgresSinkOptions {
   readonly pipeline?: string;
   /** False behind a pooler that cannot keep prepared statements, such as PgBouncer before 1.21. Default true. */
   readonly prepare?: boolean;
+  /** Rows of a chunk from which on a COPY is tried first; Infinity never tries. Default 500. */
+  readonly copyRowsMin?: number;
   readonly chunkRowsMax?: number;
   readonly chunkBytesMax?: number;
   readonly statementMsMax?: number;
@@ -81,51 +86,81 @@ function connect(url: string, prepare: boolean): postgres.Sql {
 
 class PostgresSink implements Sink {
   readonly name: string;
-  readonly #sql: postgres.Sql;
   readonly #options: PostgresSinkOptions;
-  readonly #statement: string;
+  readonly #upsertStatement: string;
+  readonly #copyStatement: string;
+  readonly #encoder = new CopyEncoder();
+  readonly #policy = new CopyPolicy();
+  #sql: postgres.Sql;
+  /** The statement under way, so that statements of several writes take turns; never rejects. */
+  #last: Promise<void> = Promise.resolve();
 
   constructor(sql: postgres.Sql, options: PostgresSinkOptions) {
     this.name = `postgres:${options.table}`;
     this.#sql = sql;
     this.#options = options;
-    this.#statement = upsertStatement(options.table, options.columns);
+    this.#upsertStatement = upsertStatement(options.table, options.columns);
+    this.#copyStatement = copyStatement(options.table, options.columns);
   }
 
   async write(rows: ResultRows, { signal }: WriteOptions): Promise<void> {
-    const { chunkRowsMax, chunkBytesMax } = this.#options;
+    const { table, chunkRowsMax, chunkBytesMax } = this.#options;
     for (const [from, to] of chunks(rows, { rowsMax: chunkRowsMax, bytesMax: chunkBytesMax })) {
       signal.throwIfAborted();
       try {
-        await this.#within(this.#upsert(rows, from, to), signal);
+        await this.#within(this.#inTurn(() => this.#writeChunk(rows, from, to), signal), signal);
       } catch (error) {
         if (signal.aborted) throw signal.reason;
-        const refused = isValueError(error)
-          ? refusedValue(error as Error, rows, { from, to, table: this.#options.table })
-          : null;
-        throw refused ?? sortedError(error, this.#options.table);
+        const refused = isValueError(error) ? refusedValue(error as Error, rows, { from, to, table }) : null;
+        throw refused ?? sortedError(error, table);
       }
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await settledWithin(this.#last, LAST_STATEMENT_MS_MAX);
+    // After a connection broke under a statement the client waits for its answer forever, hence never without a time limit.
     if (!this.#options.sql) await this.#sql.end({ timeout: CLOSE_SECONDS_MAX });
   }
 
-  async #upsert(rows: ResultRows, from: number, to: number): Promise<void> {
-    await this.#sql.unsafe(this.#statement, upsertParameters(rows, from, to), {
-      prepare: this.#options.prepare ?? true,
-    });
+  async #writeChunk(rows: ResultRows, from: number, to: number): Promise<void> {
+    // On a shared client a COPY would stand in the way of others' queries.
+    const mayCopy = !this.#options.sql && to - from >= (this.#options.copyRowsMin ?? COPY_ROWS_MIN);
+    if (mayCopy && this.#policy.worthTrying() && await this.#copy(rows, from, to)) return;
+    const parameters = upsertParameters(rows, from, to);
+    await this.#sql.unsafe(this.#upsertStatement, parameters, { prepare: this.#options.prepare ?? true });
+  }
+
+  /** False when the upsert has to do it: a row is there already, or the upsert's message is the better one. */
+  async #copy(rows: ResultRows, from: number, to: number): Promise<boolean> {
+    const bytes = this.#encoder.encode(rows, from, to);
+    if (bytes === null) return false;
+    try {
+      await copyIn(this.#sql, this.#copyStatement, bytes);
+      this.#policy.succeeded();
+      return true;
+    } catch (error) {
+      if (!isValueError(error)) throw error;
+      this.#policy.collided();
+      return false;
+    }
+  }
+
+  #inTurn(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    if (this.#options.sql) return work(); // upserts only, and the client has its own order
+    const turn = this.#last.then(() => signal.aborted ? undefined : work());
+    this.#last = turn.catch(() => {});
+    return turn;
   }
 
   /** Waits no longer than the signal and the time limit allow. What was sent may still happen; a repeat is harmless. */
   #within(work: Promise<void>, signal: AbortSignal): Promise<void> {
-    const limitMs = this.#options.statementMsMax ?? STATEMENT_MS_MAX;
+    const { table, statementMsMax: limitMs = STATEMENT_MS_MAX } = this.#options;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new UnavailableError(`PostgreSQL did not finish writing ${this.#options.table} in ${limitMs} ms`)),
-        limitMs,
-      );
+      const timer = setTimeout(() => {
+        reject(new UnavailableError(`PostgreSQL did not finish writing ${table} in ${limitMs} ms`));
+        this.#startAnew();
+      }, limitMs);
       const onAbort = () => reject(signal.reason);
       signal.addEventListener("abort", onAbort, { once: true });
       work.then(resolve, reject).finally(() => {
@@ -134,4 +169,18 @@ class PostgresSink implements Sink {
       });
     });
   }
+
+  /** Gives up a connection that does not answer: the server may be gone without a word. */
+  #startAnew(): void {
+    if (this.#options.sql) return;
+    this.#sql.end({ timeout: 0 });
+    this.#sql = connect(this.#options.url!, this.#options.prepare ?? true);
+  }
+}
+
+async function settledWithin(work: Promise<void>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const limit = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+  await Promise.race([work, limit]);
+  clearTimeout(timer);
 }

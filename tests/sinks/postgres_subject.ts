@@ -115,7 +115,7 @@ export async function withDatabase(
   try {
     await use(await another(), another, own.href);
   } finally {
-    await Promise.all(clients.map((sql) => sql.end()));
+    await Promise.all(clients.map((sql) => sql.end({ timeout: 1 })));
     await withClient(url, (sql) => sql.unsafe(`DROP DATABASE ${name} WITH (FORCE)`));
   }
 }

@@ -9,3 +9,8 @@ Deno.test.beforeAll(async () => {
 Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
 
 sinkContract("postgres sink", postgresSubject(() => server));
+sinkContract("postgres sink, COPY at any size", postgresSubject(() => server, { copyRowsMin: 1 }));
+sinkContract(
+  "postgres sink, upserts only, unprepared",
+  postgresSubject(() => server, { copyRowsMin: Infinity, prepare: false, chunkRowsMax: 7_001 }),
+);
