@@ -1,6 +1,6 @@
 // The dashboard: status once a second over REST, fresh rows over SSE, drawn at most four times a second.
 import { createChart } from "./charts.js";
-import { clock, number, size, span } from "./format.js";
+import { clock, number, precise, size, span } from "./format.js";
 import { WindowStore } from "./windows.js";
 
 const POLL_MS = 1000;
@@ -308,7 +308,7 @@ function cell(column, value) {
   if (column.role === "window_start") return clock(value);
   if (column.role === "final") return value ? "final" : "open";
   if (value === null) return "–";
-  return typeof value === "number" && numeric(column) ? number(value) : String(value);
+  return typeof value === "number" && numeric(column) ? precise(value) : String(value);
 }
 
 const LEDGER = [

@@ -89,7 +89,7 @@ export function createChart(element, { series, barSeconds = () => 0, rightUnit =
             stroke: colour(one.colour),
             width: one.bars ? 0 : 2,
             fill: one.bars ? colour(one.colour) : one.fill ? colour(one.fill) : undefined,
-            paths: one.bars ? uPlot.paths.bars({ size: [0.8, 48], align: 1, gap: 1 }) : undefined,
+            paths: one.bars ? uPlot.paths.bars({ size: [0.8, 120], align: 1, gap: 1 }) : undefined,
             points: { show: false },
             value: (_, value) => value === null ? "–" : `${number(value)}${one.unit ?? ""}`,
           })),

@@ -10,6 +10,11 @@ export function number(value) {
   return (Math.abs(value) < 100 && !Number.isInteger(value) ? fine : whole).format(value);
 }
 
+/** A value in a table: two digits after the point whatever its size. */
+export function precise(value) {
+  return fine.format(value);
+}
+
 /** 1.2K, for axes. */
 export function short(value) {
   return value === null ? "" : Math.abs(value) < 10 ? fine.format(value) : compact.format(value);

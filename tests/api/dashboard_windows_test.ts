@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { clock, number, size, span } from "../../api/dashboard/format.js";
+import { clock, number, precise, size, span } from "../../api/dashboard/format.js";
 import { WindowStore } from "../../api/dashboard/windows.js";
 import { rowToJson } from "../../api/result_json.ts";
 import type { ResultJson } from "../../api/deps.ts";
@@ -67,6 +67,7 @@ Deno.test("windows and rows are bounded; an old window keeps its figure when its
 
 Deno.test("numbers, spans and times read as people write them", () => {
   assert.deepEqual([number(1234567), number(1.234), number(250.4), number(null)], ["1,234,567", "1.23", "250", "–"]);
+  assert.deepEqual([precise(613.61686), precise(12345)], ["613.62", "12,345"]);
   assert.deepEqual(
     [0, 0.44, 12, 119, 120, 7260, 200_000, null].map(span),
     ["0.0 s", "0.4 s", "12 s", "119 s", "2 min 0 s", "2 h 1 min", "2 d 7 h", "–"],
