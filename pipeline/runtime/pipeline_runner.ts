@@ -18,6 +18,8 @@ const EPOCH_MS = 100;
 export const OPEN_PANES_MAX = 5_000_000;
 /** A partition further ahead of the slowest than this many windows is not read until the others have come closer. */
 const AHEAD_WINDOWS_MAX = 16;
+/** How long a stop lets writes under way, and the last epoch, take. What is not written then is read again at the next start. */
+const STOP_WITHIN_MS = 2_500;
 /** How often it is looked whether the topic got more partitions. */
 const PARTITION_CHECK_MS = 30_000;
 
@@ -78,6 +80,14 @@ export class PipelineRunner {
     this.#waiting.clear();
     const failure = Promise.withResolvers<never>();
     failure.promise.catch(() => {});
+    // Writing outlives the signal by a little, so that an epoch under way is not torn.
+    const writing = new AbortController();
+    const stopped = new AbortController();
+    const onStop = () => {
+      const late = new UnavailableError("the pipeline was stopped before its last results were written");
+      this.#deps.clock.sleep(STOP_WITHIN_MS, stopped.signal).then(() => writing.abort(late), () => {});
+    };
+    signal.addEventListener("abort", onStop, { once: true });
     let poke = () => {};
     const shards: { handle: ShardHandle; partitions: number[] }[] = [];
     try {
@@ -104,7 +114,7 @@ export class PipelineRunner {
         const now = this.#deps.clock.monotonic();
         const isEarly = this.plan.emitEveryMs !== null && now - early >= this.plan.emitEveryMs;
         if (isEarly) early = now;
-        await Promise.race([this.#runEpoch(shards, { early: isEarly, signal }), failure.promise]);
+        await Promise.race([this.#runEpoch(shards, { early: isEarly, signal: writing.signal }), failure.promise]);
         if (now - saved >= this.#deps.checkpointEveryMs || this.#partitions.some(({ undecided }) => undecided)) {
           await this.#save();
           saved = this.#deps.clock.monotonic();
@@ -115,8 +125,7 @@ export class PipelineRunner {
         }
       }
       // What was read so far is published and saved, so that the next start goes on exactly here.
-      const last = AbortSignal.timeout(2_000);
-      await this.#runEpoch(shards, { early: this.plan.emitEveryMs !== null, signal: last });
+      await this.#runEpoch(shards, { early: this.plan.emitEveryMs !== null, signal: writing.signal });
       await this.#save();
       this.#state = "stopped";
     } catch (error) {
@@ -129,6 +138,8 @@ export class PipelineRunner {
       this.#lastError = { atMs: this.#deps.clock.now(), message: this.#reason };
       throw error;
     } finally {
+      signal.removeEventListener("abort", onStop);
+      stopped.abort();
       await Promise.allSettled(shards.map(({ handle }) => handle.close()));
     }
   }
