@@ -1,0 +1,188 @@
+/**
+ * Whether a pipeline's PostgreSQL table is what its topic says, row by row. The other opinion shares nothing with the engine but
+ * the definition: kafkajs reads the records, avsc decodes them, DuckDB aggregates them by the plan's SQL.
+ *
+ * @module
+ */
+import { DuckDBInstance } from "@duckdb/node-api";
+import avsc from "avsc";
+import assert from "node:assert/strict";
+import postgres from "postgres";
+import { duckdbSql } from "../../pipeline/plan/duckdb_sql.ts";
+import { loadStreams } from "../../pipeline/plan/load.ts";
+import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
+import { sleep, type Tailrace, temporaryFolder, until } from "./harness.ts";
+import { endsOf, headerText, readTopic, type TopicRecord } from "./topic_reader.ts";
+
+const DIFFERENCES_SHOWN = 5;
+
+/** One row as text by its key and window. */
+type Rows = Map<string, string>;
+
+export async function planOf(pipeline: string): Promise<Plan> {
+  const [{ plan }] = await loadStreams(new URL("../../streams", import.meta.url).pathname, { only: [pipeline] });
+  return plan;
+}
+
+/** Waits until the pipeline has read what its topic holds now. */
+export async function readToEnd(tailrace: Tailrace, plan: Plan, withinMs = 60_000): Promise<void> {
+  const ends = await endsOf(tailrace.brokers, plan.topic);
+  await until(`${plan.name} has read ${plan.topic} to its end`, async () => {
+    const { partitions } = await tailrace.status(plan.name);
+    const positions = new Map(partitions.map(({ partition, position }) => [partition, position]));
+    return [...ends].every(([partition, end]) => (positions.get(partition) ?? -1) >= end);
+  }, withinMs);
+}
+
+export interface Comparison {
+  readonly rows: number;
+  readonly records: number;
+  readonly late: number;
+  readonly dead: number;
+}
+
+/**
+ * Asserts that the table of the pipeline holds exactly what the topic's records give, early rows of open windows included, less
+ * the records that were set aside. Nothing may be written to the topic meanwhile.
+ */
+export async function assertTableIsExact(tailrace: Tailrace, plan: Plan): Promise<Comparison> {
+  await readToEnd(tailrace, plan);
+  const all = await readTopic(tailrace.brokers, plan.topic);
+  const aside = {
+    late: setAsideBy(plan, await readTopic(tailrace.brokers, `${plan.topic}.late`)),
+    dead: setAsideBy(plan, await readTopic(tailrace.brokers, `${plan.topic}.dead`)),
+  };
+  const records = all.filter(({ partition, offset }) =>
+    !aside.late.has(`${partition}/${offset}`) && !aside.dead.has(`${partition}/${offset}`)
+  );
+  await using folder = temporaryFolder();
+  const relation = await transactionsRelation(tailrace, records, `${folder.path}/records.csv`);
+  const expected = await recomputed(plan, relation);
+  await assertTableHolds(tailrace, plan, expected);
+  return { rows: expected.size, records: all.length, late: aside.late.size, dead: aside.dead.size };
+}
+
+/** Asserts that the pipeline's table has these rows and no others, as soon as the last early updates are written. */
+export async function assertTableHolds(
+  tailrace: Tailrace,
+  plan: Plan,
+  expected: Rows,
+  withinMs = 10_000,
+): Promise<void> {
+  const end = performance.now() + withinMs;
+  for (;;) {
+    const actual = await tableRows(tailrace.databaseUrl, plan);
+    const differences = compare(expected, actual);
+    if (differences.length === 0) return;
+    if (performance.now() > end) {
+      const shown = differences.slice(0, DIFFERENCES_SHOWN).join("\n");
+      assert.fail(
+        `${plan.name}: ${differences.length} of ${expected.size} rows differ (${actual.size} are there):\n${shown}`,
+      );
+    }
+    await sleep(500);
+  }
+}
+
+function compare(expected: Rows, actual: Rows): string[] {
+  const differences: string[] = [];
+  for (const [key, row] of expected) {
+    if (actual.get(key) !== row) differences.push(`${key}: ${actual.get(key) ?? "absent"}, not ${row}`);
+  }
+  for (const [key, row] of actual) if (!expected.has(key)) differences.push(`${key}: ${row}, which nothing gives`);
+  return differences;
+}
+
+/** Offsets of the records that this pipeline set aside. */
+function setAsideBy(plan: Plan, records: readonly TopicRecord[]): Set<string> {
+  return new Set(
+    records.filter((record) => headerText(record, "__connect.errors.connector.name") === plan.name)
+      .map((record) =>
+        `${headerText(record, "__connect.errors.partition")}/${headerText(record, "__connect.errors.offset")}`
+      ),
+  );
+}
+
+/** What the plan gives over a DuckDB relation. */
+export async function recomputed(plan: Plan, relation: string): Promise<Rows> {
+  const instance = await DuckDBInstance.create(":memory:");
+  const connection = await instance.connect();
+  try {
+    const columns = shownColumns(plan).map(({ name, type, role }) => {
+      if (role !== "key" && role !== "value") return `CAST(epoch_ms("${name}") AS VARCHAR) AS "${name}"`;
+      return type.type === "double" ? `"${name}"` : `CAST("${name}" AS VARCHAR) AS "${name}"`;
+    });
+    const reader = await connection.runAndReadAll(`SELECT ${columns.join(", ")} FROM (${duckdbSql(plan, relation)})`);
+    return asRows(plan, reader.getRows());
+  } finally {
+    connection.closeSync();
+    instance.closeSync();
+  }
+}
+
+async function tableRows(url: string, plan: Plan): Promise<Rows> {
+  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  const table = plan.sinks.find((sink) => sink.kind === "postgres")!.table;
+  try {
+    const columns = shownColumns(plan).map(({ name, type, role }) => {
+      if (role !== "key" && role !== "value") return `(extract(epoch from "${name}") * 1000)::bigint::text`;
+      return type.type === "double" ? `"${name}"` : `"${name}"::text`;
+    });
+    const rows = await sql.unsafe(`SELECT ${columns.join(", ")} FROM ${table}`).values();
+    return asRows(plan, rows);
+  } finally {
+    await sql.end();
+  }
+}
+
+/** Keys, window and values: what both sides know. */
+function shownColumns(plan: Plan) {
+  return resultColumns(plan).filter(({ role }) => role !== "revision" && role !== "final");
+}
+
+function asRows(plan: Plan, values: readonly (readonly unknown[])[]): Rows {
+  const rows: Rows = new Map();
+  for (const row of values) {
+    const key = row.slice(0, plan.groupBy.length + 1).join(" ");
+    assert.ok(!rows.has(key), `${key} is there twice`);
+    rows.set(key, row.slice(plan.groupBy.length + 1).map(String).join(" "));
+  }
+  return rows;
+}
+
+/** Writes the records to a CSV file, decoded by avsc, and returns how DuckDB reads it. */
+async function transactionsRelation(
+  tailrace: Tailrace,
+  records: readonly TopicRecord[],
+  path: string,
+): Promise<string> {
+  const types = new Map<number, avsc.Type>();
+  const lines: string[] = [];
+  for (const { value } of records) {
+    const buffer = value as Uint8Array & { readInt32BE(at: number): number };
+    const id = buffer.readInt32BE(1);
+    let type = types.get(id);
+    if (!type) {
+      const response = await fetch(`${tailrace.registryUrl}/schemas/ids/${id}`);
+      types.set(id, type = avsc.Type.forSchema(JSON.parse((await response.json()).schema)));
+    }
+    const row = type.fromBuffer(buffer.subarray(5) as never);
+    lines.push(
+      `${row.account_id},${row.category},${row.status},${cents(row.amount)},${row.currency},${row.event_time}`,
+    );
+  }
+  await Deno.writeTextFile(path, lines.join("\n"));
+  const columns = "account_id: 'VARCHAR', category: 'VARCHAR', status: 'VARCHAR', amount: 'DECIMAL(12,2)', " +
+    "currency: 'VARCHAR', event_time: 'BIGINT'";
+  return `(SELECT * REPLACE (make_timestamp_ms(event_time) AS event_time)
+    FROM read_csv('${path}', header = false, auto_detect = false, delim = ',', columns = {${columns}}))`;
+}
+
+/** A decimal of scale 2 from its big-endian two's complement. */
+function cents(bytes: Uint8Array): string {
+  let unscaled = 0n;
+  for (const byte of bytes) unscaled = (unscaled << 8n) | BigInt(byte);
+  unscaled = BigInt.asIntN(8 * bytes.length, unscaled);
+  const digits = String(unscaled < 0n ? -unscaled : unscaled).padStart(3, "0");
+  return `${unscaled < 0n ? "-" : ""}${digits.slice(0, -2)}.${digits.slice(-2)}`;
+}

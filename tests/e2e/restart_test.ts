@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { assertTableIsExact, planOf } from "./exactness.ts";
+import { descendantsOf, FREE_PORTS, isRunning, sleep, Tailrace, temporaryFolder, until } from "./harness.ts";
+
+/** What a Ctrl-C may take. */
+const STOP_WITHIN_MS = 5_000;
+
+Deno.test("Ctrl-C under load ends all processes within 5 seconds, and a restart loses and doubles nothing", async () => {
+  await using folder = temporaryFolder();
+  const args = ["dev", "--data", `${folder.path}/data`, ...FREE_PORTS];
+  {
+    await using tailrace = await Tailrace.start([...args, "--rate", "2000"]);
+    await until("records are being aggregated", async () => {
+      return (await tailrace.status("account_minute")).buckets.aggregated > 100_000;
+    });
+    const children = descendantsOf(tailrace.child.pid);
+    assert.ok(children.length > 0, "PostgreSQL is a child process");
+    const { code, tookMs, stderr } = await tailrace.stop();
+    assert.equal(code, 0, stderr);
+    assert.ok(tookMs < STOP_WITHIN_MS, `it took ${Math.round(tookMs)} ms`);
+    assert.deepEqual(children.filter(isRunning), []);
+  }
+  {
+    await using tailrace = await Tailrace.start([...args, "--rate", "5000"]);
+    await sleep(2_000);
+    assert.equal((await tailrace.stop()).code, 0);
+  }
+  await using tailrace = await Tailrace.start([...args, "--rate", "0"]);
+  await assertBothTablesAreExact(tailrace, 300_000);
+});
+
+Deno.test("after kill -9 under load, twice in a row, a restart loses and doubles nothing", async () => {
+  await using folder = temporaryFolder();
+  const args = ["dev", "--data", `${folder.path}/data`, ...FREE_PORTS, "--checkpoint-every", "1"];
+  for (const run of [1, 2]) {
+    await using tailrace = await Tailrace.start([...args, "--rate", "4000"]);
+    await until("a checkpoint is saved, and more is read", async () => {
+      const { checkpointAtMs, rowsWritten, rates } = await tailrace.status("account_minute");
+      return checkpointAtMs !== null && rowsWritten > 0 && rates.inPerSecond > 0;
+    });
+    await sleep(1_300 * run);
+    await tailrace.kill();
+  }
+  await using tailrace = await Tailrace.start([...args, "--rate", "0"]);
+  await assertBothTablesAreExact(tailrace, 600_000);
+});
+
+async function assertBothTablesAreExact(tailrace: Tailrace, recordsMin: number): Promise<void> {
+  for (const name of ["account_minute", "category_declines"]) {
+    const { records, late, dead } = await assertTableIsExact(tailrace, await planOf(name));
+    assert.ok(records > recordsMin, `${records} records`);
+    assert.equal(dead, 0);
+    assert.equal(late, 0);
+  }
+}
