@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { startBrokerWorker } from "../../../broker/kafka/mod.ts";
+import { brokerIn, RawClient, recordBatch, temporaryFolder, valuesIn } from "./support.ts";
+
+/** Starts the broker as a process of its own and waits until it says where it listens. */
+async function child(dataDir: string): Promise<{ process: Deno.ChildProcess; port: number }> {
+  const process = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", new URL("./kill_child.ts", import.meta.url).pathname, dataDir],
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const reader = process.stdout.getReader();
+  const { value } = await reader.read();
+  reader.releaseLock();
+  await process.stdout.cancel();
+  return { process, port: Number(new TextDecoder().decode(value)) };
+}
+
+Deno.test("kill -9 under load loses nothing that was acknowledged with acks=all, round after round", async () => {
+  using folder = temporaryFolder();
+  const acknowledged: { offset: number; value: string }[] = [];
+  for (let round = 0; round < 3; round++) {
+    const { process, port } = await child(folder.path);
+    const at = { running: { host: "127.0.0.1", port } } as Parameters<typeof RawClient.open>[0];
+    const load = Array.from({ length: 3 }, async (_, writer) => {
+      using client = await RawClient.open(at);
+      await client.createTopic("t");
+      for (let n = 0;; n++) {
+        const value = `${round}/${writer}/${n} ${"x".repeat(n % 2000)}`;
+        const answer = await client.produce("t", recordBatch([value])).catch(() => null);
+        if (answer === null) return;
+        assert.equal(answer.error, 0);
+        acknowledged.push({ offset: answer.offset, value });
+      }
+    });
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    process.kill("SIGKILL");
+    await process.status;
+    await Promise.all(load);
+  }
+  assert.ok(acknowledged.length > 50, `only ${acknowledged.length} were acknowledged`);
+
+  await using broker = await brokerIn(folder.path);
+  using client = await RawClient.open(broker);
+  const stored = new Map<number, string>();
+  for (let offset = 0;;) {
+    const { records, error } = await client.fetch("t", offset);
+    assert.equal(error, 0);
+    if (records.length === 0) break;
+    for (const record of valuesIn(records)) stored.set(record.offset, record.value);
+    offset = Math.max(...stored.keys()) + 1;
+  }
+  for (const { offset, value } of acknowledged) assert.equal(stored.get(offset), value);
+});
+
+Deno.test("a folder in use is refused, and free at once when its broker was killed", async () => {
+  using folder = temporaryFolder();
+  const { process } = await child(folder.path);
+  await assert.rejects(brokerIn(folder.path), /another one uses the data folder/);
+  process.kill("SIGKILL");
+  await process.status;
+  await using broker = await brokerIn(folder.path);
+  await assert.rejects(brokerIn(folder.path), /another one uses the data folder/);
+  assert.ok(broker.running.port > 0);
+});
+
+Deno.test("a broker in a worker serves, logs, stops, and says when its port is taken", async () => {
+  using folder = temporaryFolder();
+  using second = temporaryFolder();
+  const lines: string[] = [];
+  await using broker = await startBrokerWorker({
+    host: "127.0.0.1",
+    port: 0,
+    dataDir: folder.path,
+    log: (line) => lines.push(line),
+  });
+  using client = await RawClient.open({ running: broker } as Parameters<typeof RawClient.open>[0]);
+  await client.createTopic("t");
+  assert.equal((await client.produce("t", recordBatch(["x"]))).error, 0);
+  assert.ok(lines.some((line) => line.includes("Created topic t")));
+  await assert.rejects(
+    startBrokerWorker({ host: "127.0.0.1", port: broker.port, dataDir: second.path }),
+    new RegExp(`port ${broker.port} of 127.0.0.1 is in use`),
+  );
+});
