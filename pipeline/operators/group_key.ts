@@ -2,7 +2,7 @@
  * Group keys as bytes: what the pane table hashes and compares.
  *
  * One column of never-null bytes (a string, mostly) is its own key and is read in place. Any other key is written out, column
- * after column:
+ * after column, equal values in equal bytes: a uuid's letters are made small, as they mean the same.
  *
  *     null flag (1 byte, 1 = null, and then nothing more) | i32: 4 bytes | i64: 8 bytes | bytes: length uint32, bytes
  *
@@ -69,6 +69,11 @@ export class GroupKeyWriter {
       default:
         this.#view.setUint32(at, length, true);
         at += 4;
+        if (column.type.type === "uuid") {
+          // In ASCII this makes letters small and leaves digits and hyphens alone.
+          for (let i = ints[2 * row]; i < ints[2 * row + 1]; i++) this.#buffer[at++] = column.data[i] | 0x20;
+          return at;
+        }
         for (let i = ints[2 * row]; i < ints[2 * row + 1]; i++) this.#buffer[at++] = column.data[i];
         return at;
     }
@@ -86,7 +91,8 @@ export class GroupKeyWriter {
 export function createKeyReader(
   types: readonly FieldType[],
 ): (data: Uint8Array, start: number, end: number) => ResultValue[] {
-  const text = new TextDecoder();
+  // A leading byte order mark is part of the key.
+  const text = new TextDecoder("utf-8", { ignoreBOM: true });
   const ofBytes = (type: FieldType, data: Uint8Array, start: number, end: number): ResultValue => {
     if (type.type === "bytes") return data.slice(start, end);
     if (type.type === "decimal") return decimalText(bigintFromBytes(data, start, end), type.scale);
@@ -120,9 +126,9 @@ export function createKeyReader(
   };
 }
 
-/** Whether keys of these columns are one column's own bytes. Wide decimals have several encodings of one value, so are not. */
+/** Whether keys of these columns are one column's own bytes. Wide decimals and uuids may be written in several ways, so are not. */
 function isKeyInPlace(types: readonly FieldType[]): boolean {
   const [type] = types;
   return types.length === 1 && !type.nullable && columnKind(type) === "bytes" &&
-    !(type.type === "decimal" && type.precision > NARROW_DECIMAL_DIGITS);
+    type.type !== "uuid" && !(type.type === "decimal" && type.precision > NARROW_DECIMAL_DIGITS);
 }

@@ -44,6 +44,11 @@ export class Panes {
     return this.table.length;
   }
 
+  /** Bytes of all group keys. */
+  get keyBytes(): number {
+    return this.table.keyStart(this.table.length);
+  }
+
   /** Adds rows of a chunk to the slots the table gave them. */
   add(columns: Columns, assignment: Assignment): void {
     if (this.table.capacity > this.#capacity) this.#grow();

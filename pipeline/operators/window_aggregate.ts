@@ -10,6 +10,11 @@ import { Panes } from "./panes.ts";
 const EVENT_TIME_RANGE_MS = { least: Date.UTC(-4000, 0, 1), most: 8.64e15 };
 
 const DAY_MS = 86_400_000;
+/**
+ * An event time this much after the record's own timestamp is taken for a mistake. Were it believed, one record from a wrong
+ * clock would close every window and make all that follows late.
+ */
+export const AHEAD_MS_MAX = DAY_MS;
 
 /** What became of a chunk's selected rows. The arrays are used again by the next chunk. */
 export interface Folded {
@@ -17,6 +22,8 @@ export interface Folded {
   /** Rows whose window had closed, `late[0 .. lateLength)`. */
   readonly late: Int32Array;
   readonly lateLength: number;
+  /** Event time of each row of the chunk, milliseconds; NaN where there is no usable one. */
+  readonly times: Float64Array;
   /** Rows without a usable event time, `untimed[0 .. untimedLength)`. */
   readonly untimed: Int32Array;
   readonly untimedLength: number;
@@ -52,8 +59,13 @@ export class WindowAggregate {
   /**
    * Adds the rows `selection[0 .. selected)` (ascending) to their panes and moves the watermark on by the event times of all
    * rows: a record that is filtered out still tells the time.
+   *
+   * @param chosen.timestamps the records' own timestamps, by `columns.source`; negative where there is none
    */
-  fold(columns: Columns, chosen: { selection: Int32Array; selected: number; watermark: PartitionWatermark }): Folded {
+  fold(
+    columns: Columns,
+    chosen: { selection: Int32Array; selected: number; watermark: PartitionWatermark; timestamps: Float64Array },
+  ): Folded {
     const { selection, selected, watermark } = chosen;
     const { sizeMs, offsetMs } = this.#plan.window;
     const lateness = this.#plan.allowedLatenessMs;
@@ -61,7 +73,7 @@ export class WindowAggregate {
     const times = this.#times;
     const rows = this.#rows;
     const slots = this.#slots;
-    eventTimes(columns.columns[this.#plan.eventTime], columns.length, times);
+    eventTimes(columns.columns[this.#plan.eventTime], columns, { times, timestamps: chosen.timestamps });
     const { data, spans } = this.#keys.keysOf(columns);
     const { raisedToMs } = watermark;
     let { maxEventTimeMs } = watermark;
@@ -99,12 +111,16 @@ export class WindowAggregate {
     }
     watermark.maxEventTimeMs = maxEventTimeMs;
     this.panes.add(columns, { rows, slots, length: aggregated });
-    return { aggregated, late: this.#late, lateLength, untimed: this.#untimed, untimedLength };
+    return { aggregated, times, late: this.#late, lateLength, untimed: this.#untimed, untimedLength };
   }
 }
 
-/** Event times in milliseconds; NaN where null or out of range. */
-function eventTimes(column: Column, length: number, times: Float64Array): void {
+/** Event times in milliseconds; NaN where null, out of range, or too far ahead of the record's own timestamp. */
+function eventTimes(
+  column: Column,
+  { length, source }: Columns,
+  { times, timestamps }: { times: Float64Array; timestamps: Float64Array },
+): void {
   const { ints, nulls } = column;
   switch (column.type.type) {
     case "date":
@@ -120,6 +136,9 @@ function eventTimes(column: Column, length: number, times: Float64Array): void {
   }
   const { least, most } = EVENT_TIME_RANGE_MS;
   for (let row = 0; row < length; row++) {
-    if (nulls[row] !== 0 || !(times[row] >= least && times[row] <= most)) times[row] = NaN;
+    const time = times[row];
+    const own = timestamps[source[row]];
+    const isUsable = nulls[row] === 0 && time >= least && time <= most && (own < 0 || time <= own + AHEAD_MS_MAX);
+    if (!isUsable) times[row] = NaN;
   }
 }

@@ -20,18 +20,23 @@ import { WindowAggregate } from "../operators/window_aggregate.ts";
 import { compileFilter } from "../plan/kernel.ts";
 import type { AvroSchema, Plan } from "../plan/plan.ts";
 import type { SetAsideRecord } from "../sinks/sink.ts";
+import { tumblingStart } from "../windows/tumbling.ts";
 import { PartitionWatermark } from "../windows/watermark.ts";
 
 /** Rows of a chunk: what fits the second-level cache with its columns. */
 export const CHUNK_ROWS = 2048;
 /** Panes held between two flushes; reading waits at this. */
 export const PANES_MAX = 250_000;
+/** Bytes of group keys held between two flushes; reading waits at this. */
+export const KEY_BYTES_MAX = 64 * 1024 * 1024;
 /** Bytes of records set aside between two flushes; reading waits at this. */
 export const SET_ASIDE_BYTES_MAX = 8 * 1024 * 1024;
 /** What one compressed batch may grow to. */
 export const DECOMPRESSED_BYTES_MAX = 64 * 1024 * 1024;
 /** Writer schemas whose decoders are kept. */
 const DECODERS_MAX = 256;
+
+const UNTIMED = "the event time is null, out of range, or more than a day after the record's own timestamp";
 
 /** Where to go on in a partition. */
 export interface PartitionStart {
@@ -48,7 +53,10 @@ export interface PartitionProgress extends PartitionStart {
   readonly highWatermark: number;
   /** Kafka timestamp of the last record, -1 before the first. */
   readonly timestampMs: number;
-  /** Milliseconds since the last record came. */
+  /**
+   * How long the broker had answered "nothing new" when it last answered, milliseconds. Stands still while nothing is heard:
+   * records may wait in a log that is out of reach.
+   */
   readonly quietMs: number;
   readonly aggregated: number;
   readonly filtered: number;
@@ -81,6 +89,7 @@ interface PartitionState {
   highWatermark: number;
   timestampMs: number;
   lastRecordAt: number;
+  lastAnswerAt: number;
   aggregated: number;
   filtered: number;
   late: number;
@@ -106,6 +115,7 @@ export class Shard {
   #setAsideBytes = 0;
   #flushed = Promise.withResolvers<void>();
   #turn: Promise<void> = Promise.resolve();
+  #closed = false;
 
   constructor(plan: Plan, partitions: readonly PartitionStart[], options: ShardOptions) {
     this.plan = plan;
@@ -120,6 +130,7 @@ export class Shard {
       highWatermark: -1,
       timestampMs: -1,
       lastRecordAt: options.clock.monotonic(),
+      lastAnswerAt: options.clock.monotonic(),
       aggregated: 0,
       filtered: 0,
       late: 0,
@@ -151,15 +162,17 @@ export class Shard {
   async #take(part: FetchedPart): Promise<void> {
     const state = this.#partitions.get(part.partition)!;
     state.highWatermark = part.highWatermark;
+    state.lastAnswerAt = this.#options.clock.monotonic();
     if (part.end === part.start) return;
     const scanner = this.#scanner;
     scanner.start(part.frame, { start: part.start, end: part.end, fromOffset: state.position });
     let more = true;
     while (more) {
-      while (this.#full()) {
+      while (this.#full() && !this.#closed) {
         this.#options.onFull();
         await this.#flushed.promise;
       }
+      if (this.#closed) return;
       more = scanner.scan(this.#records);
       const { length } = this.#records;
       for (let from = 0; from < length;) {
@@ -183,7 +196,6 @@ export class Shard {
    * they hold from here on.
    */
   flush(raises: ReadonlyMap<number, number>): ShardFlush {
-    const now = this.#options.clock.monotonic();
     const partitions = [...this.#partitions.values()].map((state): PartitionProgress => {
       const raise = raises.get(state.partition);
       if (raise !== undefined) state.watermark.raise(raise);
@@ -194,7 +206,7 @@ export class Shard {
         raisedToMs: state.watermark.raisedToMs,
         highWatermark: state.highWatermark,
         timestampMs: state.timestampMs,
-        quietMs: now - state.lastRecordAt,
+        quietMs: Math.max(0, state.lastAnswerAt - state.lastRecordAt),
         aggregated: state.aggregated,
         filtered: state.filtered,
         late: state.late,
@@ -217,8 +229,15 @@ export class Shard {
     return { panes, partitions, setAside };
   }
 
+  /** Ends a `take` that waits for a flush, and takes nothing more. */
+  close(): void {
+    this.#closed = true;
+    this.#flushed.resolve();
+  }
+
   #full(): boolean {
-    return this.#windows.panes.length >= PANES_MAX || this.#setAsideBytes >= SET_ASIDE_BYTES_MAX;
+    const { panes } = this.#windows;
+    return panes.length >= PANES_MAX || panes.keyBytes >= KEY_BYTES_MAX || this.#setAsideBytes >= SET_ASIDE_BYTES_MAX;
   }
 
   /** The row after the run that starts at `from`: rows with the same schema id. */
@@ -258,12 +277,14 @@ export class Shard {
 
   async #lookUp(id: number): Promise<Reading> {
     const reading = await this.#options.schemaById(id).then(
-      (writer) => writer === null ? { refusal: `schema id ${id} is not in the registry` } : this.#readingOf(writer),
+      (writer) => writer && this.#readingOf(writer),
       (error) => {
         if (error instanceof MalformedRecordError) return { refusal: error.message };
         throw error;
       },
     );
+    // Not kept, as it may be registered any time.
+    if (reading === null) return { refusal: `schema id ${id} is not in the registry` };
     if (this.#readings.size >= DECODERS_MAX) this.#readings.delete(this.#readings.keys().next().value!);
     this.#readings.set(id, reading);
     return reading;
@@ -290,22 +311,24 @@ export class Shard {
     for (const { row, reason } of columns.bad) this.#setRowAside(state, row, { why: "dead", reason });
     const selection = this.#filter ? this.#selection : this.#everyRow;
     const selected = this.#filter ? this.#filter(columns, selection) : columns.length;
-    const folded = this.#windows.fold(columns, { selection, selected, watermark: state.watermark });
+    const { timestamps } = this.#records;
+    const folded = this.#windows.fold(columns, { selection, selected, watermark: state.watermark, timestamps });
     state.aggregated += folded.aggregated;
     state.filtered += columns.length - selected;
     for (let i = 0; i < folded.lateLength; i++) {
-      const at = new Date(state.watermark.currentMs).toISOString();
-      this.#setRowAside(state, columns.source[folded.late[i]], {
-        why: "late",
-        reason: `its window had closed: the partition's watermark stood at or before ${at}`,
-      });
+      const row = folded.late[i];
+      this.#setRowAside(state, columns.source[row], { why: "late", reason: this.#lateReason(folded.times[row]) });
     }
     for (let i = 0; i < folded.untimedLength; i++) {
-      this.#setRowAside(state, columns.source[folded.untimed[i]], {
-        why: "dead",
-        reason: "the event time is null or out of range",
-      });
+      this.#setRowAside(state, columns.source[folded.untimed[i]], { why: "dead", reason: UNTIMED });
     }
+  }
+
+  #lateReason(timeMs: number): string {
+    const { sizeMs, offsetMs } = this.plan.window;
+    const start = tumblingStart(timeMs, sizeMs, offsetMs);
+    return `window [${new Date(start).toISOString()}, ${new Date(start + sizeMs).toISOString()}) had closed: ` +
+      "the partition's watermark was past its end";
   }
 
   #setRowAside(state: PartitionState, row: number, cause: { why: "late" | "dead"; reason: string }): void {
