@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { join } from "node:path";
 import { ConfigError, type Fault } from "../errors.ts";
 import { showDuration } from "./durations.ts";
 import { inspect, type LoadOptions, staleTypes } from "./load.ts";
@@ -26,7 +27,7 @@ export interface CheckReport {
 
 /** Checks every pipeline of the folder, and that `schemas/mod.ts` is what `deno task schemas` would write. */
 export async function checkStreams(dir: string, options: LoadOptions = {}): Promise<CheckReport> {
-  const schemasDir = options.schemas ?? `${dir}/../schemas`;
+  const schemasDir = options.schemas ?? join(dir, "..", "schemas");
   try {
     const { streams, faults } = await inspect(dir, { ...options, schemas: schemasDir });
     const stale = await staleness(schemasDir);

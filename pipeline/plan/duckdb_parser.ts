@@ -155,6 +155,14 @@ export async function castLiteral(
   }
 }
 
+/** Whether a word means something in SQL. */
+export async function isKeyword(word: string): Promise<boolean> {
+  const connection = await database();
+  const sql = "SELECT count(*)::INTEGER FROM duckdb_keywords() WHERE keyword_name = lower($1::VARCHAR)";
+  const reader = await connection.runAndReadAll(sql, [word]);
+  return reader.getRows()[0][0] !== 0;
+}
+
 let opened: Promise<DuckDBConnection> | undefined;
 
 /** One private in-memory database for the life of the process; opened when the first condition is parsed. */

@@ -44,10 +44,8 @@ GROUP BY ${grouped.join(", ")}`;
 function aggregate(plan: Plan, { aggregate, accumulators, type }: Selected): string {
   const { field } = plan.accumulators[accumulators[0]];
   const column = field === null ? "*" : `f${field}`;
-  if (aggregate === "avg") {
-    const count = plan.accumulators[accumulators[1]].field;
-    return `CAST(sum(${column}) AS DOUBLE) / nullif(count(${count === null ? "*" : `f${count}`}), 0)`;
-  }
+  // Like the pipeline, DuckDB divides a decimal's unscaled sum by count and scale in one step: one rounding, the same double.
+  if (aggregate === "avg") return `avg(${column})`;
   return `CAST(${aggregate}(${column}) AS ${duckdbType(type)})`;
 }
 

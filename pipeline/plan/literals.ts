@@ -4,6 +4,7 @@
  * @module
  */
 import type { FieldType } from "../columns.ts";
+import { decimalText } from "../decimal.ts";
 import type { SqlConstant, SqlTypeNode } from "./duckdb_parser.ts";
 import type { Expression, LiteralValue } from "./expression.ts";
 import { duckdbType, familyOf } from "./sql_types.ts";
@@ -187,10 +188,4 @@ function exactValue(value: bigint): LiteralValue {
 function wholeOf(value: SqlConstant): bigint {
   if (typeof value === "object") return (BigInt(value.upper) << 64n) + BigInt(value.lower);
   return BigInt(value as number | bigint);
-}
-
-function decimalText(value: bigint, scale: number): string {
-  const digits = String(value < 0n ? -value : value).padStart(scale + 1, "0");
-  const split = digits.length - scale;
-  return (value < 0n ? "-" : "") + digits.slice(0, split) + (scale > 0 ? `.${digits.slice(split)}` : "");
 }

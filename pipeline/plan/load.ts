@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { join } from "node:path";
 import type { Definition } from "../definition.ts";
 import { ConfigError, type Fault } from "../errors.ts";
 import { planOf } from "./compile.ts";
@@ -42,7 +43,7 @@ export async function inspect(
 ): Promise<{ readonly streams: LoadedStream[]; readonly faults: Fault[] }> {
   const root = await absolute(dir);
   const faults: Fault[] = [];
-  const schemasDir = options.schemas ?? `${root}/../schemas`;
+  const schemasDir = options.schemas ?? join(root, "..", "schemas");
   const schemas = await collect(faults, () => readSchemas(schemasDir)) ?? new Map();
   const found: { file: string; definition: Definition }[] = [];
   for (const file of await files(root)) {

@@ -6,7 +6,7 @@
  */
 import type { FieldType } from "../columns.ts";
 import { Binder } from "./bind_expression.ts";
-import { parseCondition, positionOf } from "./duckdb_parser.ts";
+import { isKeyword, parseCondition, positionOf, type SyntaxProblem } from "./duckdb_parser.ts";
 import type { Expression } from "./expression.ts";
 
 /** Finds a field by its dotted path: its index among the plan's fields and its type, or why it cannot be used. */
@@ -21,7 +21,10 @@ export async function parseExpression(
   lookup: FieldLookup,
 ): Promise<{ readonly expression: Expression } | { readonly problems: readonly string[] }> {
   const parsed = await parseCondition(sql);
-  if ("problem" in parsed) return { problems: [withCaret(sql, parsed.problem, parsed.at)] };
+  if ("problem" in parsed) {
+    const hint = await keywordHint(sql, parsed, lookup);
+    return { problems: [withCaret(sql, parsed.problem + hint, parsed.at)] };
+  }
   const binder = new Binder(lookup);
   const expression = await binder.bindCondition(parsed.tree);
   if (expression !== null && binder.faults.length === 0) return { expression };
@@ -30,6 +33,18 @@ export async function parseExpression(
       withCaret(sql, problem, node === null ? null : positionOf(sql, node))
     ),
   };
+}
+
+/** Fields may be called like words of SQL; the fault is then at that word or right after it. */
+async function keywordHint(sql: string, { at }: SyntaxProblem, lookup: FieldLookup): Promise<string> {
+  if (at === null) return "";
+  const [, before = ""] = /(\w+)\s*$/.exec(sql.slice(0, at)) ?? [];
+  const [there = ""] = /^\w+/.exec(sql.slice(at)) ?? [];
+  for (const word of [there, before]) {
+    if (word === "" || typeof lookup(word) === "string" || !await isKeyword(word)) continue;
+    return `: a field called like a word of SQL goes in double quotes, "${word}"`;
+  }
+  return "";
 }
 
 const EXCERPT = 60;

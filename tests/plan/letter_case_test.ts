@@ -2,18 +2,19 @@ import assert from "node:assert/strict";
 import { DuckDBInstance } from "@duckdb/node-api";
 import { lower, upper } from "../../pipeline/plan/letter_case.ts";
 
-Deno.test("lower and upper agree with DuckDB on every code point", async () => {
+Deno.test("lower and upper agree with DuckDB on every code point that could have a case", async () => {
   const instance = await DuckDBInstance.create(":memory:");
   const connection = await instance.connect();
   try {
-    const reader = await connection.runAndReadAll(
-      "SELECT i::INTEGER, '.' || lower(chr(i::INTEGER)), '.' || upper(chr(i::INTEGER)) FROM range(1, 1114112) t(i) WHERE i NOT BETWEEN 55296 AND 57343",
+    // Unicode has cased letters in its first two planes only; the third is here to notice if that changes.
+    const codes = "FROM range(33, 196608) t(i) WHERE i NOT BETWEEN 55296 AND 57343";
+    const all = (name: string) => `string_agg(${name}(chr(i::INTEGER)), chr(10) ORDER BY i)`;
+    const reader = await connection.runAndReadAll(`SELECT ${all("")}, ${all("lower")}, ${all("upper")} ${codes}`);
+    const [characters, lowered, uppered] = reader.getRows()[0].map((text) => String(text).split("\n"));
+    assert.equal(characters.length, 0x30000 - 33 - 2048);
+    const wrong = characters.filter((character, i) =>
+      lower(character) !== lowered[i] || upper(character) !== uppered[i]
     );
-    const wrong: string[] = [];
-    for (const [code, low, up] of reader.getRows() as [number, string, string][]) {
-      const character = String.fromCodePoint(code);
-      if ("." + lower(character) !== low || "." + upper(character) !== up) wrong.push(code.toString(16));
-    }
     assert.deepEqual(wrong, []);
   } finally {
     connection.closeSync();

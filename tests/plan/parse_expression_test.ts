@@ -108,7 +108,7 @@ Deno.test("what is not one condition over one record is refused, with the reason
   for (const [sql, reason] of cases) assert.match((await problemsOf(sql))[0], reason, sql);
 });
 
-Deno.test("hostile sizes cost little: nesting, chains and lists end in a fault or a condition within a second each", async () => {
+Deno.test("hostile sizes cost little: nesting, chains and lists end in a fault or a condition within seconds", async () => {
   const cases: readonly (readonly [name: string, sql: string, accepted: boolean])[] = [
     ["parentheses", "(".repeat(10_000) + "b" + ")".repeat(10_000), false],
     ["nots", "NOT ".repeat(10_000) + "b", false],
@@ -130,7 +130,7 @@ Deno.test("hostile sizes cost little: nesting, chains and lists end in a fault o
     assert.equal("expression" in parsed, accepted, name);
     if ("problems" in parsed) assert.ok(parsed.problems.every((problem) => problem.length < 1_000), name);
     const ms = performance.now() - start;
-    assert.ok(ms < 1_000, `${name} took ${Math.round(ms)} ms`);
+    assert.ok(ms < 3_000, `${name} took ${Math.round(ms)} ms`);
   }
 });
 
