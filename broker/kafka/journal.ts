@@ -34,7 +34,11 @@ export class Journal<Entry> {
    * Opens the journal, handing each entry in it to `apply` in order; `snapshot` gives the entries that make the present state, for
    * when the file is rewritten.
    */
-  constructor(path: string, options: { apply: (entry: Entry) => void; snapshot: () => Iterable<Entry> }) {
+  constructor(path: string, options: {
+    apply: (entry: Entry) => void;
+    snapshot: () => Iterable<Entry>;
+    log: (line: string) => void;
+  }) {
     this.#path = path;
     this.#snapshot = options.snapshot;
     const text = readIfPresent(path) ?? "";
@@ -48,7 +52,10 @@ export class Journal<Entry> {
     this.#bytes = encoder.encode(text.slice(0, good)).length;
     this.#bytesAfterRewrite = this.#bytes;
     this.#file = Deno.openSync(path, { append: true, create: true });
-    if (good < text.length) this.#file.truncateSync(this.#bytes);
+    if (good < text.length) {
+      this.#file.truncateSync(this.#bytes);
+      options.log(`Cut ${text.length - good} characters of an unfinished write off ${path}`);
+    }
   }
 
   /** Appends entries; they survive a kill of the process at once, a power cut after `sync`. Throws when the disk is full. */

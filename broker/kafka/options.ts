@@ -40,7 +40,7 @@ export interface BrokerOptions {
   readonly openFilesMax?: number;
   /** Partitions of all topics together. Default: 10,000. */
   readonly partitionsMax?: number;
-  /** Consumer groups. Default: 10,000. */
+  /** Consumer groups with members, and groups with committed offsets. Default: 10,000 each. */
   readonly groupsMax?: number;
   /** Members of one group. Default: 1000. */
   readonly groupMembersMax?: number;

@@ -21,15 +21,20 @@ export class OffsetStore {
   readonly #groups = new Map<string, Map<string, Map<number, Committed>>>();
   readonly #journal: Journal<Entry>;
 
-  constructor(options: Pick<ResolvedOptions, "dataDir">) {
+  constructor(options: Pick<ResolvedOptions, "dataDir" | "log">) {
     this.#journal = new Journal<Entry>(`${options.dataDir}/offsets.log`, {
       apply: (entry) => this.#apply(entry),
       snapshot: () => this.#entries(),
+      log: options.log,
     });
   }
 
   groups(): Iterable<string> {
     return this.#groups.keys();
+  }
+
+  get groupCount(): number {
+    return this.#groups.size;
   }
 
   has(group: string): boolean {

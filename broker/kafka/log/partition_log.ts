@@ -96,6 +96,11 @@ export class PartitionLog {
     return this.#segments.reduce((sum, segment) => sum + segment.sizeBytes, 0);
   }
 
+  /** True once the topic was deleted: nothing can be read or written any more. */
+  get isRemoved(): boolean {
+    return this.#removed;
+  }
+
   get segmentCount(): number {
     return this.#segments.length;
   }

@@ -24,6 +24,9 @@ import type { Api, Request } from "./api.ts";
 import { ErrorCode } from "./errors.ts";
 import type { RequestReader, ResponseWriter } from "./fields.ts";
 
+/** The longest a fetch may wait, whatever it asks for. */
+const waitMsMax = 5 * 60 * 1000;
+
 /** What one partition asks for. */
 interface Wanted {
   readonly index: number;
@@ -49,7 +52,7 @@ export const fetch: Api = {
   async handle(broker, request, response) {
     const { version, body } = request;
     if (version <= 14) body.int32();
-    const waitMs = body.int32();
+    const waitMs = Math.min(body.int32(), waitMsMax);
     const bytesMin = body.int32();
     const bytesMax = Math.min(Math.max(body.int32(), 0), broker.options.fetchBytesMax);
     body.int8();
@@ -63,7 +66,7 @@ export const fetch: Api = {
       return;
     }
     const all = topics.flatMap((topic) => topic.partitions);
-    if (waitMs > 0 && !all.some((wanted) => wanted.error !== 0 || outOfRange(wanted) !== 0)) {
+    if (waitMs > 0 && !all.some((wanted) => wanted.error !== 0 || fault(wanted) !== 0)) {
       await enoughBytes(all, { bytesMin: Math.min(bytesMin, bytesMax), waitMs, request });
     }
     if (version >= 7) response.int16(ErrorCode.none).int32(0);
@@ -105,7 +108,9 @@ function readTopics(broker: Broker, version: number, body: RequestReader): Wante
   });
 }
 
-function outOfRange({ partition, offset }: Wanted): number {
+/** What is wrong with a request that named a partition that was there; it may have been deleted while the request waited. */
+function fault({ partition, offset }: Wanted): number {
+  if (partition?.isRemoved) return ErrorCode.unknownTopicOrPartition;
   const inside = partition === null || (offset >= partition.startOffset && offset <= partition.endOffset);
   return inside ? ErrorCode.none : ErrorCode.offsetOutOfRange;
 }
@@ -120,7 +125,7 @@ function writePartition(
   },
 ): number {
   const { partition, index, offset } = wanted;
-  const error = wanted.error || outOfRange(wanted);
+  const error = wanted.error || fault(wanted);
   const end = partition?.endOffset ?? -1;
   response.int32(index).int16(error).int64(end).int64(end);
   if (version >= 5) response.int64(partition?.startOffset ?? -1);

@@ -121,8 +121,8 @@ function writeTopic({ error, name, id, topic }: Answer, version: number, respons
   response.int16(error).text(version >= 12 ? name : name ?? "");
   if (version >= 10) response.uuid(id);
   if (version >= 1) response.boolean(false);
-  response.list(topic?.partitions ?? [], (partition) => {
-    response.int16(ErrorCode.none).int32(topic!.partitions.indexOf(partition)).int32(nodeId);
+  response.list([...(topic?.partitions ?? []).keys()], (index) => {
+    response.int16(ErrorCode.none).int32(index).int32(nodeId);
     if (version >= 7) response.int32(0);
     response.listLength(1).int32(nodeId).listLength(1).int32(nodeId);
     if (version >= 5) response.listLength(0);

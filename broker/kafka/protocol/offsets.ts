@@ -102,6 +102,8 @@ function groupFault(
   request: { generation: number; memberId: string; instanceId: string | null },
 ): number {
   if (id === "") return ErrorCode.invalidGroupId;
+  const { offsets } = broker.groups;
+  if (!offsets.has(id) && offsets.groupCount >= broker.options.groupsMax) return ErrorCode.groupMaxSizeReached;
   const group = broker.groups.get(id);
   if (group !== null) return group.commitFault(request);
   return request.generation < 0 ? ErrorCode.none : ErrorCode.unknownMemberId;

@@ -83,3 +83,14 @@ Deno.test("a broker in a worker serves, logs, stops, and says when its port is t
     new RegExp(`port ${broker.port} of 127.0.0.1 is in use`),
   );
 });
+
+Deno.test("a broker whose worker dies says so, and can still be closed", async () => {
+  using folder = temporaryFolder();
+  const options = { host: "127.0.0.1", port: 0, dataDir: folder.path };
+  // A clock that is none: the first timer that asks for the time throws, outside of any request.
+  const broker = await startBrokerWorker({ ...options, clock: {} } as typeof options);
+  assert.match((await broker.failed).message, /The broker's worker died: .*not a function/);
+  await broker.close();
+  await using again = await startBrokerWorker(options);
+  assert.ok(again.port > 0);
+});
