@@ -37,7 +37,8 @@ export function startScreen(
   const passwordFile = config.databaseUrl ? "" : `PGPASSWORD=$(cat ${config.dataDir}/postgres/password) `;
   const commands = [
     ["results", `curl -s '${where.api}/v1/pipelines/${first.name}/results?limit=3'`],
-    ["live", `curl -sN ${where.api}/v1/live`],
+    // Cut: an event may hold thousands of rows.
+    ["live", `curl -sN ${where.api}/v1/live | cut -c -150`],
     ...table
       ? [[
         "SQL",

@@ -11,7 +11,7 @@ import postgres from "postgres";
 import { duckdbSql } from "../../pipeline/plan/duckdb_sql.ts";
 import { loadStreams } from "../../pipeline/plan/load.ts";
 import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
-import { sleep, type Tailrace, temporaryFolder, until } from "./harness.ts";
+import { sleep, type Tailrace, temporaryFolder } from "./harness.ts";
 import { endsOf, headerText, readTopic, type TopicRecord } from "./topic_reader.ts";
 
 const DIFFERENCES_SHOWN = 5;
@@ -27,7 +27,7 @@ export async function planOf(pipeline: string): Promise<Plan> {
 /** Waits until the pipeline has read what its topic holds now. */
 export async function readToEnd(tailrace: Tailrace, plan: Plan, withinMs = 60_000): Promise<void> {
   const ends = await endsOf(tailrace.brokers, plan.topic);
-  await until(`${plan.name} has read ${plan.topic} to its end`, async () => {
+  await tailrace.until(`${plan.name} has read ${plan.topic} to its end`, async () => {
     const { partitions } = await tailrace.status(plan.name);
     const positions = new Map(partitions.map(({ partition, position }) => [partition, position]));
     return [...ends].every(([partition, end]) => (positions.get(partition) ?? -1) >= end);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import postgres from "postgres";
-import { FREE_PORTS, isInstalled, shell, Tailrace, temporaryFolder, until } from "./harness.ts";
+import { FREE_PORTS, isInstalled, shell, Tailrace, temporaryFolder } from "./harness.ts";
 
 /** What the first closed window may take from the start, packages cached. */
 const FIRST_WINDOW_WITHIN_MS = 20_000;
@@ -11,13 +11,14 @@ Deno.test("one command brings a screen, closed windows over REST and in PostgreS
   await using tailrace = await Tailrace.start(["dev", "--data", `${folder.path}/data`, ...FREE_PORTS]);
 
   await t.step("the first closed window is over REST and in PostgreSQL within 20 seconds", async () => {
-    await until("a final row over REST", async () => {
+    await tailrace.until("a final row over REST", async () => {
       const response = await fetch(`${tailrace.url}/v1/pipelines/account_minute/results?final=true&limit=1`);
-      return response.ok && (await response.json()).rows.length > 0;
+      const page = await response.json();
+      return response.ok && page.rows.length > 0;
     }, FIRST_WINDOW_WITHIN_MS);
     const sql = postgres(tailrace.databaseUrl, { max: 1 });
     try {
-      await until("a final row in PostgreSQL", async () => {
+      await tailrace.until("a final row in PostgreSQL", async () => {
         const [{ n }] = await sql`SELECT count(*)::int AS n FROM account_minute WHERE final`;
         return n > 0;
       }, FIRST_WINDOW_WITHIN_MS);

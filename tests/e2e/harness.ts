@@ -174,6 +174,15 @@ export class Tailrace implements AsyncDisposable {
     await this.child.exited();
   }
 
+  /** `until`, with what it logged in the error. */
+  async until<T>(what: string, holds: () => T | Promise<T>, withinMs?: number) {
+    try {
+      return await until(what, holds, withinMs);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\nIt logged:\n${this.child.stderr.slice(-4_000)}`, { cause: error });
+    }
+  }
+
   async status(pipeline: string): Promise<PipelineStatus> {
     const response = await fetch(`${this.url}/v1/pipelines/${pipeline}`);
     if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);

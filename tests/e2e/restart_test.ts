@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { assertTableIsExact, planOf } from "./exactness.ts";
-import { descendantsOf, FREE_PORTS, isRunning, sleep, Tailrace, temporaryFolder, until } from "./harness.ts";
+import { descendantsOf, FREE_PORTS, isRunning, sleep, Tailrace, temporaryFolder } from "./harness.ts";
 
 /** What a Ctrl-C may take. */
 const STOP_WITHIN_MS = 5_000;
@@ -10,7 +10,7 @@ Deno.test("Ctrl-C under load ends all processes within 5 seconds, and a restart 
   const args = ["dev", "--data", `${folder.path}/data`, ...FREE_PORTS];
   {
     await using tailrace = await Tailrace.start([...args, "--rate", "2000"]);
-    await until("records are being aggregated", async () => {
+    await tailrace.until("records are being aggregated", async () => {
       return (await tailrace.status("account_minute")).buckets.aggregated > 100_000;
     });
     const children = descendantsOf(tailrace.child.pid);
@@ -34,7 +34,7 @@ Deno.test("after kill -9 under load, twice in a row, a restart loses and doubles
   const args = ["dev", "--data", `${folder.path}/data`, ...FREE_PORTS, "--checkpoint-every", "1"];
   for (const run of [1, 2]) {
     await using tailrace = await Tailrace.start([...args, "--rate", "4000"]);
-    await until("a checkpoint is saved, and more is read", async () => {
+    await tailrace.until("a checkpoint is saved, and more is read", async () => {
       const { checkpointAtMs, rowsWritten, rates } = await tailrace.status("account_minute");
       return checkpointAtMs !== null && rowsWritten > 0 && rates.inPerSecond > 0;
     });
