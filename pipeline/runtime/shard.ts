@@ -277,7 +277,7 @@ export class Shard {
 
   async #lookUp(id: number): Promise<Reading> {
     const reading = await this.#options.schemaById(id).then(
-      (writer) => writer && this.#readingOf(writer),
+      (writer) => writer === null ? null : this.#readingOf(writer),
       (error) => {
         if (error instanceof MalformedRecordError) return { refusal: error.message };
         throw error;
@@ -308,13 +308,16 @@ export class Shard {
     }
     const columns = this.#columns;
     run.reading.decoder.decode(this.#records, run.from, run.to, columns);
-    for (const { row, reason } of columns.bad) this.#setRowAside(state, row, { why: "dead", reason });
+    const decoded = columns.bad.length;
     const selection = this.#filter ? this.#selection : this.#everyRow;
     const selected = this.#filter ? this.#filter(columns, selection) : columns.length;
+    // The filter adds the rows it cannot compute, such as an overflow.
+    for (const { row, reason } of columns.bad) this.#setRowAside(state, row, { why: "dead", reason });
+    const uncomputable = columns.bad.length - decoded;
     const { timestamps } = this.#records;
     const folded = this.#windows.fold(columns, { selection, selected, watermark: state.watermark, timestamps });
     state.aggregated += folded.aggregated;
-    state.filtered += columns.length - selected;
+    state.filtered += columns.length - selected - uncomputable;
     for (let i = 0; i < folded.lateLength; i++) {
       const row = folded.late[i];
       this.#setRowAside(state, columns.source[row], { why: "late", reason: this.#lateReason(folded.times[row]) });
