@@ -12,11 +12,13 @@
  * @module
  */
 import { type Clock, systemClock } from "../clock.ts";
+import { ByteWriter } from "../codec/byte_writer.ts";
+import { createRowEncoder, type RowEncoder } from "../codec/encode.ts";
+import { FRAME_BYTES, writeFrame } from "../codec/framing.ts";
 import type { OutgoingRecord, Publisher } from "../log/publisher.ts";
 import type { AvroSchema, ResultColumn } from "../plan/plan.ts";
 import { partitionOf } from "./murmur2.ts";
 import { publishAll } from "./publish_all.ts";
-import { createResultEncoder, type ResultEncoder } from "./result_encoder.ts";
 import { resultKey } from "./result_key.ts";
 import { resultSchema } from "./result_schema.ts";
 import type { ResultRows, ResultValue, Sink, WriteOptions } from "./sink.ts";
@@ -48,21 +50,27 @@ export interface KafkaSinkOptions {
  */
 export async function createKafkaSink(options: KafkaSinkOptions): Promise<Sink> {
   const { registry, topic, columns, pipeline } = options;
-  const schemaId = await registry.register(`${topic}-value`, resultSchema(columns, { pipeline }));
-  return new KafkaSink(options, createResultEncoder(columns, { schemaId }));
+  const schema = resultSchema(columns, { pipeline });
+  return new KafkaSink(options, {
+    schemaId: await registry.register(`${topic}-value`, schema),
+    encoder: createRowEncoder(schema),
+  });
 }
 
 class KafkaSink implements Sink {
   readonly name: string;
   readonly #options: KafkaSinkOptions;
-  readonly #encoder: ResultEncoder;
+  readonly #encoder: RowEncoder;
+  readonly #schemaId: number;
+  readonly #out = new ByteWriter();
   readonly #key: (rows: ResultRows, row: number) => Uint8Array | null;
   readonly #headers: (rows: ResultRows, row: number) => OutgoingRecord["headers"];
 
-  constructor(options: KafkaSinkOptions, encoder: ResultEncoder) {
+  constructor(options: KafkaSinkOptions, { schemaId, encoder }: { schemaId: number; encoder: RowEncoder }) {
     this.name = `kafka:${options.topic}`;
     this.#options = options;
     this.#encoder = encoder;
+    this.#schemaId = schemaId;
     this.#key = resultKey(options.columns);
     this.#headers = headersOf(options.columns, options.pipeline);
   }
@@ -79,12 +87,22 @@ class KafkaSink implements Sink {
       const timestampMs = clock.now();
       for (let row = from; row < Math.min(from + ROWS_AT_A_TIME, rows.length); row++) {
         const key = this.#key(rows, row);
-        const value = this.#encoder.encode(rows, row);
+        const value = this.#encode(rows, row);
         partitions[key === null ? 0 : partitionOf(key, count)]
           .push({ key, value, headers: this.#headers(rows, row), timestampMs });
       }
       await publishAll(publisher, topic, { partitions, signal });
     }
+  }
+
+  #encode(rows: ResultRows, row: number): Uint8Array {
+    const out = this.#out;
+    out.clear();
+    out.ensure(FRAME_BYTES);
+    writeFrame(out.buffer, 0, this.#schemaId);
+    out.position = FRAME_BYTES;
+    this.#encoder.encodeAt(rows.values, row, out);
+    return out.written().slice();
   }
 
   /** The publisher is the caller's. */

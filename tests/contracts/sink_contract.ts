@@ -101,21 +101,12 @@ function write(sink: Sink, rows: readonly (readonly ResultValue[])[], options: {
   return sink.write(resultRows(columns, rows), { epoch: 1, signal });
 }
 
-/**
- * Registers one test per promise of {@linkcode Sink} for the implementation called `name`. `leaky` is for a client that
- * leaves timers behind and that no test can stop.
- */
-export function sinkContract(name: string, make: MakeSubject, options: { readonly leaky?: boolean } = {}): void {
-  const sanitize = !options.leaky;
+/** Registers one test per promise of {@linkcode Sink} for the implementation called `name`. */
+export function sinkContract(name: string, make: MakeSubject): void {
   const test = (sentence: string, body: (subject: Subject) => Promise<void>, columns = COLUMNS) =>
-    Deno.test({
-      name: `${name}: ${sentence}`,
-      sanitizeOps: sanitize,
-      sanitizeResources: sanitize,
-      async fn() {
-        await using subject = await make(columns);
-        await body(subject);
-      },
+    Deno.test(`${name}: ${sentence}`, async () => {
+      await using subject = await make(columns);
+      await body(subject);
     });
 
   test("a reader finds every row once a write has resolved", async ({ sink, read }) => {

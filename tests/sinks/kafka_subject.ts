@@ -1,42 +1,69 @@
-import type { KafkaMessage } from "kafkajs";
+import kafkajs, { type KafkaMessage } from "kafkajs";
+import { startBroker } from "../../broker/kafka/mod.ts";
+import { systemClock } from "../../pipeline/clock.ts";
+import { Cluster } from "../../pipeline/log/cluster.ts";
+import "../../pipeline/log/kafkajs_timers.ts";
+import { LogPublisher } from "../../pipeline/log/log_publisher.ts";
+import { Producer } from "../../pipeline/log/producer.ts";
+import type { ResultColumn } from "../../pipeline/plan/plan.ts";
 import { createKafkaSink } from "../../pipeline/sinks/kafka.ts";
-import type { MakeSubject, Subject } from "../contracts/sink_contract.ts";
-import { KafkajsPublisher, quietKafka } from "./kafkajs_publisher.ts";
+import type { Subject } from "../contracts/sink_contract.ts";
 import { foldResults, MemoryRegistry } from "./result_topic.ts";
 
+const HOST = "127.0.0.1";
+const TOPIC = "results";
 const PARTITIONS = 3;
 
-let topics = 0;
+/** A producer gives up this soon, so that an outage is told and does not make a write wait. */
+const DELIVERY_MS_MAX = 300;
 
-/** A results topic of its own on a real broker, written and read through kafkajs. */
-export function kafkaSubject(
-  brokers: () => readonly string[],
-  options: { readonly outage?: Subject["outage"]; readonly afterwards?: () => Promise<void> } = {},
-): MakeSubject {
-  return async (columns) => {
-    const topic = `results-${Deno.pid}-${topics++}`;
-    await createTopic(brokers(), topic, PARTITIONS);
-    const publisher = new KafkajsPublisher(brokers());
-    const registry = new MemoryRegistry();
-    const sink = await createKafkaSink({ publisher, registry, topic, columns, pipeline: "contract" });
-    return {
-      sink,
-      outage: options.outage,
-      read: async () => {
-        const messages = (await readTopic(brokers(), topic)).flat();
-        const schema = registry.subjects.get(`${topic}-value`)![0];
-        return foldResults(columns, { schema, values: messages.map(({ value }) => value!) });
-      },
-      async [Symbol.asyncDispose]() {
-        await sink[Symbol.asyncDispose]();
-        await publisher[Symbol.asyncDispose]();
-        await options.afterwards?.();
-      },
-    };
+/** A results topic on a broker of its own, written as in production and read by a client that is not ours. */
+export async function kafkaSubject(columns: readonly ResultColumn[]): Promise<Subject> {
+  const dataDir = await Deno.makeTempDir({ prefix: "tailrace-broker-" });
+  let broker = await startBroker({ host: HOST, port: 0, dataDir });
+  const { port } = broker;
+  let running = true;
+  const begin = async () => {
+    running = false;
+    await broker.close();
+  };
+  const end = async () => {
+    broker = await startBroker({ host: HOST, port, dataDir });
+    running = true;
+  };
+  const brokers = [`${HOST}:${port}`];
+  await createTopic(brokers, TOPIC, PARTITIONS);
+
+  const stop = new AbortController();
+  const cluster = new Cluster(brokers, { clientId: "sink-test", ssl: false, sasl: null });
+  const publisher = new LogPublisher(
+    new Producer(cluster, { clock: systemClock, signal: stop.signal, acks: -1, deliveryTimeoutMs: DELIVERY_MS_MAX }),
+  );
+  const registry = new MemoryRegistry();
+  const sink = await createKafkaSink({ publisher, registry, topic: TOPIC, columns, pipeline: "contract" });
+  return {
+    sink,
+    outage: { begin, end, interrupt: () => begin().then(end) },
+    read: async () => {
+      const messages = (await readTopic(brokers, TOPIC)).flat();
+      const schema = registry.subjects.get(`${TOPIC}-value`)![0];
+      return foldResults(columns, { schema, values: messages.map(({ value }) => value!) });
+    },
+    async [Symbol.asyncDispose]() {
+      await sink[Symbol.asyncDispose]();
+      stop.abort();
+      await cluster.close();
+      if (running) await broker.close();
+      await Deno.remove(dataDir, { recursive: true });
+    },
   };
 }
 
-export async function createTopic(brokers: readonly string[], topic: string, numPartitions: number): Promise<void> {
+function quietKafka(brokers: readonly string[]): kafkajs.Kafka {
+  return new kafkajs.Kafka({ brokers: [...brokers], clientId: "sink-test", logLevel: kafkajs.logLevel.NOTHING });
+}
+
+async function createTopic(brokers: readonly string[], topic: string, numPartitions: number): Promise<void> {
   const admin = quietKafka(brokers).admin();
   await admin.connect();
   await admin.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1 }], waitForLeaders: true });
@@ -44,7 +71,7 @@ export async function createTopic(brokers: readonly string[], topic: string, num
 }
 
 /** Every message of a topic, by partition. */
-export async function readTopic(brokers: readonly string[], topic: string): Promise<KafkaMessage[][]> {
+async function readTopic(brokers: readonly string[], topic: string): Promise<KafkaMessage[][]> {
   const kafka = quietKafka(brokers);
   const admin = kafka.admin();
   await admin.connect();
