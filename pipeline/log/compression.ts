@@ -7,6 +7,10 @@
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { MalformedRecordError } from "../errors.ts";
 
+/** Neither format grows more than this per compressed byte, so an absurd length is refused before memory is taken for it. */
+const SNAPPY_RATIO_MAX = 64 / 3;
+const LZ4_RATIO_MAX = 255;
+
 const XERIAL_MAGIC = [0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00];
 
 /** Decompresses `bytes` with Kafka's codec number. @throws MalformedRecordError when damaged or larger than `bytesMax` */
@@ -43,7 +47,7 @@ function tooLarge(bytesMax: number): MalformedRecordError {
  * int32 length and that many bytes.
  */
 function snappy(bytes: Uint8Array, bytesMax: number): Uint8Array {
-  if (!XERIAL_MAGIC.every((byte, i) => bytes[i] === byte)) return snappyBlock(bytes, bytesMax);
+  if (!XERIAL_MAGIC.every((byte, i) => bytes[i] === byte)) return snappyBlock(bytes, { total: 0, bytesMax });
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const blocks: Uint8Array[] = [];
   let total = 0;
@@ -51,7 +55,7 @@ function snappy(bytes: Uint8Array, bytesMax: number): Uint8Array {
     const length = at + 4 <= bytes.length ? view.getInt32(at) : -1;
     at += 4;
     if (length < 0 || at + length > bytes.length) throw new MalformedRecordError("a snappy block runs past the end");
-    const block = snappyBlock(bytes.subarray(at, at += length), bytesMax - total);
+    const block = snappyBlock(bytes.subarray(at, at += length), { total, bytesMax });
     total += block.length;
     blocks.push(block);
   }
@@ -66,7 +70,7 @@ function snappy(bytes: Uint8Array, bytesMax: number): Uint8Array {
 }
 
 /** One Snappy block: the decompressed length as a varint, then literals and copies (google/snappy, format_description.txt). */
-function snappyBlock(bytes: Uint8Array, bytesMax: number): Uint8Array {
+function snappyBlock(bytes: Uint8Array, { total, bytesMax }: { total: number; bytesMax: number }): Uint8Array {
   let at = 0;
   let size = 0;
   for (let scale = 1;; scale *= 128) {
@@ -75,7 +79,8 @@ function snappyBlock(bytes: Uint8Array, bytesMax: number): Uint8Array {
     size += (byte & 127) * scale;
     if (byte < 128) break;
   }
-  if (size > bytesMax) throw tooLarge(bytesMax);
+  if (total + size > bytesMax) throw tooLarge(bytesMax);
+  if (size > SNAPPY_RATIO_MAX * bytes.length) throw new MalformedRecordError("the snappy length is damaged");
   const out = new Uint8Array(size);
   let filled = 0;
   while (at < bytes.length) {
@@ -145,7 +150,7 @@ function lz4Frame(bytes: Uint8Array, bytesMax: number): Uint8Array {
     if (header === 0) return out.subarray(0, filled);
     const length = header & 0x7fffffff;
     if (at + length > bytes.length) throw new MalformedRecordError("an lz4 block runs past the end");
-    const sizeMax = header & 0x80000000 ? length : blockBytesMax;
+    const sizeMax = header & 0x80000000 ? length : Math.min(blockBytesMax, LZ4_RATIO_MAX * length);
     if (filled + sizeMax > out.length && out.length < bytesMax) {
       const larger = new Uint8Array(Math.min(bytesMax, 2 * (filled + sizeMax)));
       larger.set(out.subarray(0, filled));

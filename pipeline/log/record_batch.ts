@@ -63,6 +63,9 @@ export class BatchScanner {
   #remaining = 0;
   #batchStart = 0;
   #baseOffset = 0;
+  /** The largest offset the batch may hold, and the offset of the record before. */
+  #lastOffset = 0;
+  #previousOffset = 0;
   #baseTimestamp = 0;
   #appendTime = -1;
 
@@ -88,13 +91,15 @@ export class BatchScanner {
   }
 
   /**
-   * Fills `records` with the next rows, all of them in one buffer; false when the answer is used up.
+   * Fills `records` with the next rows, all of them in one buffer; false when the answer is used up. Rows end where something
+   * unreadable comes, so that what was passed over belongs to the offsets right after the rows.
    *
    * @throws CorruptBatchError when a batch's checksum does not fit its bytes
    */
   scan(records: Records): boolean {
     records.length = 0;
-    while (records.length === 0) {
+    const unreadable = this.unreadable.length;
+    while (records.length === 0 && this.unreadable.length === unreadable) {
       if (this.#remaining === 0 && !this.#openBatch()) return false;
       records.data = this.#data;
       records.view = this.#view;
@@ -102,10 +107,10 @@ export class BatchScanner {
       // Uncompressed batches share the frame, so small ones go on in the same rows.
       while (
         records.length < records.capacity && this.#remaining === 0 && this.#data === this.#frame &&
-        this.#peekUncompressed()
+        this.unreadable.length === unreadable && this.#peekUncompressed()
       ) {
         if (!this.#openBatch()) break;
-        if (this.#data !== this.#frame) break;
+        if (this.#data !== this.#frame || this.unreadable.length !== unreadable) break;
         this.#fill(records);
       }
     }
@@ -118,7 +123,10 @@ export class BatchScanner {
     return at + BATCH_HEADER_BYTES <= this.#end && (this.#frameView.getInt16(at + 21) & (COMPRESSION | CONTROL)) === 0;
   }
 
-  /** Checks the next batch's header; false when no whole batch is left. */
+  /**
+   * Checks the next batch's header; false when no whole batch is left. A batch that cannot be opened is set aside, and nothing
+   * of it remains.
+   */
   #openBatch(): boolean {
     const view = this.#frameView;
     for (;;) {
@@ -138,18 +146,28 @@ export class BatchScanner {
       }
       this.#next = end;
       const attributes = view.getInt16(at + 21);
-      const afterBatch = baseOffset + view.getInt32(at + 23) + 1;
+      const lastOffset = baseOffset + view.getInt32(at + 23);
       const count = view.getInt32(at + 57);
-      if (afterBatch <= this.#fromOffset) continue;
-      if (attributes & CONTROL || count <= 0) {
-        this.nextOffset = afterBatch;
+      if (lastOffset < baseOffset) {
+        throw new CorruptBatchError(`the batch at offset ${baseOffset} ends before it starts`);
+      }
+      if (lastOffset < this.#fromOffset) continue;
+      // A compacted batch may have lost all its records.
+      if (attributes & CONTROL || (count === 0 && end === at + BATCH_HEADER_BYTES)) {
+        this.nextOffset = Math.max(this.nextOffset, lastOffset + 1);
         continue;
       }
       this.#batchStart = at;
       this.#baseOffset = baseOffset;
+      this.#lastOffset = lastOffset;
+      this.#previousOffset = baseOffset - 1;
       this.#baseTimestamp = Number(view.getBigInt64(at + 27));
       this.#appendTime = attributes & LOG_APPEND_TIME ? Number(view.getBigInt64(at + 35)) : -1;
       this.#remaining = count;
+      if (count <= 0 || count > lastOffset - baseOffset + 1) {
+        this.#giveUp(`its header counts ${count} records in ${lastOffset - baseOffset + 1} offsets`);
+        return true;
+      }
       const codec = attributes & COMPRESSION;
       if (codec === 0) {
         this.#data = this.#frame;
@@ -166,6 +184,7 @@ export class BatchScanner {
         return true;
       } catch (error) {
         this.#giveUp(`the compressed batch cannot be read: ${(error as Error).message}`);
+        return true;
       }
     }
   }
@@ -176,19 +195,22 @@ export class BatchScanner {
     const offset = Math.max(this.nextOffset, this.#baseOffset);
     this.unreadable.push({
       offset,
-      count: this.#remaining,
+      // Never more than there are offsets, and of those before `fromOffset` none.
+      count: Math.max(1, Math.min(this.#remaining, this.#lastOffset + 1 - offset)),
       timestampMs: this.#baseTimestamp,
       bytes: this.#frame.slice(start, start + 12 + this.#frameView.getInt32(start + 8)),
       reason,
     });
     this.#remaining = 0;
-    this.nextOffset = this.#baseOffset + this.#frameView.getInt32(start + 23) + 1;
+    this.nextOffset = Math.max(this.nextOffset, this.#lastOffset + 1);
   }
 
   #fill(records: Records): void {
     const data = this.#data;
     const end = this.#recordsEnd;
     const fromOffset = this.#fromOffset;
+    const lastOffset = this.#lastOffset;
+    let previous = this.#previousOffset;
     let row = records.length;
     const capacity = records.capacity;
     let remaining = this.#remaining;
@@ -230,6 +252,8 @@ export class BatchScanner {
       const valueStart = valueLength < 0 ? -1 : at;
       if (valueLength > 0) at += valueLength;
       if (valueLength < -1 || at >= next) break;
+      if (offset <= previous || offset > lastOffset) break;
+      previous = offset;
       remaining--;
       if (offset >= fromOffset) {
         records.offsets[row] = offset;
@@ -246,14 +270,18 @@ export class BatchScanner {
       at = this.#position = next;
     }
     records.length = row;
-    if (remaining > 0 && row < capacity) {
-      this.#remaining = remaining;
-      this.#giveUp(`record ${this.#frameView.getInt32(this.#batchStart + 57) - remaining} of the batch is malformed`);
+    this.#previousOffset = previous;
+    this.#remaining = remaining;
+    if (remaining > 0) {
+      if (row < capacity) {
+        this.#giveUp(`record ${this.#frameView.getInt32(this.#batchStart + 57) - remaining} of the batch is malformed`);
+      } else this.#position = at;
+    } else if (at < end && this.nextOffset <= lastOffset) {
+      this.#remaining = lastOffset + 1 - this.nextOffset;
+      this.#giveUp(`${end - at} bytes follow the last of the records its header counts`);
     } else {
-      this.#remaining = remaining;
-      this.#position = at;
       // A compacted batch may end before its last offset delta.
-      if (remaining === 0) this.nextOffset = this.#baseOffset + this.#frameView.getInt32(this.#batchStart + 23) + 1;
+      this.nextOffset = Math.max(this.nextOffset, lastOffset + 1);
     }
   }
 }
