@@ -30,7 +30,7 @@ export interface PostgresOptions {
   readonly dataDir: string;
   /** The server's own messages, a line at a time. */
   readonly log?: (line: string) => void;
-  /** What takes time, in words for people: `creating the database cluster`. */
+  /** What takes time or went wrong, in words for people: `creating the database cluster`, `it ended unexpectedly`. */
   readonly onProgress?: (step: string) => void;
 }
 
@@ -65,7 +65,7 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   const port = takePort(host, options.port);
   const password = await readPassword(join(root, "password"));
   await createCluster({ cluster, binaries, account, password, onProgress });
-  const server = new Server({ host, port, cluster, binaries, account, log });
+  const server = new Server({ host, port, cluster, binaries, account, log, onProgress });
   const url = (database: string) =>
     `postgres://${NAME}:${password}@${host.includes(":") ? `[${host}]` : host}:${port}/${database}`;
   try {
@@ -235,6 +235,7 @@ interface ServerOptions {
   readonly binaries: PostgresBinaries;
   readonly account: Account;
   readonly log: (line: string) => void;
+  readonly onProgress: (step: string) => void;
 }
 
 /** The server process: started, watched, restarted, stopped. */
@@ -335,7 +336,9 @@ class Server {
       await Promise.race([this.#ended, closing]);
       if (signal.aborted) return;
       if (performance.now() - startedAt > RESTART_DELAY_MAX_MS) delayMs = RESTART_DELAY_MS;
-      this.#options.log(`the embedded PostgreSQL ended unexpectedly; starting it again in ${delayMs} ms`);
+      this.#options.onProgress(
+        `it ended unexpectedly (${this.#lastLines.at(-1) ?? "no message"}); starting it again in ${delayMs} ms`,
+      );
       await this.#stop();
       let timer: ReturnType<typeof setTimeout> | undefined;
       await Promise.race([new Promise<void>((resolve) => timer = setTimeout(resolve, delayMs)), closing]);
@@ -345,7 +348,7 @@ class Server {
       try {
         await this.#launch();
       } catch (error) {
-        this.#options.log(`the embedded PostgreSQL did not start: ${(error as Error).message}`);
+        this.#options.onProgress((error as Error).message);
         await this.#stop();
       }
     }

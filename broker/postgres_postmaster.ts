@@ -46,6 +46,18 @@ export function isRunning(pid: number): boolean {
   }
 }
 
+/**
+ * Whether a process is over. One that nobody waits for, as in a container without an init, stays as a zombie: it has let go
+ * of everything but its id.
+ */
+export async function hasEnded(pid: number): Promise<boolean> {
+  if (!isRunning(pid)) return true;
+  if (Deno.build.os !== "linux") return false;
+  // pid (name) state ...; the name may hold anything, brackets too.
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`).catch(() => ") X");
+  return /^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
+}
+
 /** The command line of a process, or "" when it cannot be had. */
 async function commandLine(pid: number): Promise<string> {
   if (Deno.build.os === "linux") return await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "");
@@ -78,7 +90,7 @@ export async function stopPostmaster(cluster: string, onProgress: (step: string)
       return;
     }
     while (performance.now() < deadline - (name === "SIGINT" ? STOP_WITHIN_MS / 2 : 0)) {
-      if (!isRunning(pid)) return;
+      if (await hasEnded(pid)) return;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }

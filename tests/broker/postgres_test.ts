@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import { join } from "node:path";
 import postgres from "postgres";
-import { type EmbeddedPostgres, startPostgres } from "../../broker/postgres.ts";
-import { readPostmaster } from "../../broker/postgres_postmaster.ts";
+import { startPostgres } from "../../broker/postgres.ts";
+import { hasEnded, readPostmaster } from "../../broker/postgres_postmaster.ts";
 import { ConfigError } from "../../pipeline/errors.ts";
 
 async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
@@ -21,23 +21,14 @@ async function query(server: { url: string }, text: string): Promise<Record<stri
   }
 }
 
-const start = (dataDir: string, more: { port?: number; log?: (line: string) => void } = {}) =>
+const start = (dataDir: string, more: { port?: number; onProgress?: (step: string) => void } = {}) =>
   startPostgres({ host: "127.0.0.1", port: 0, dataDir, ...more });
 
 async function until(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 15_000;
+  const deadline = performance.now() + 30_000;
   while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`did not happen in 15 s: ${what}`);
+    if (performance.now() > deadline) throw new Error(`did not happen in 30 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-function isGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch {
-    return true;
   }
 }
 
@@ -56,9 +47,10 @@ async function startChild(dataDir: string) {
 
 Deno.test("PostgreSQL starts with logical WAL, keeps its data and password, and refuses any other password", async () => {
   await using folder = await temporaryFolder();
-  let first: EmbeddedPostgres;
+  let pid: number;
   {
-    await using server = first = await start(folder.path);
+    await using server = await start(folder.path);
+    pid = server.pid;
     assert.deepEqual(await query(server, "select current_setting('wal_level') as wal, current_database() as name"), [
       { wal: "logical", name: "tailrace" },
     ]);
@@ -66,12 +58,9 @@ Deno.test("PostgreSQL starts with logical WAL, keeps its data and password, and 
     await assert.rejects(query({ url: server.url.replace(/:[0-9a-f]{48}@/, ":guess@") }, "select 1"), /password/);
     assert.equal((await Deno.stat(join(folder.path, "password"))).mode! & 0o777, 0o600);
   }
-  assert.ok(isGone(first.pid) || first.pid === 0, "close waits for the server to end");
-  const startedAt = performance.now();
+  assert.ok(await hasEnded(pid), "close waits for the server to end");
   await using again = await start(folder.path);
   assert.deepEqual(await query(again, "select amount from kept"), [{ amount: "12.50" }]);
-  await again.close();
-  assert.ok(performance.now() - startedAt < 5_000, "a second start and stop are quick");
 });
 
 Deno.test("A taken port is named together with the setting that changes it", async () => {
@@ -97,14 +86,14 @@ Deno.test("A data folder that a running process holds is refused, not taken over
 
 Deno.test("A server that is killed is started again on the same port with what was committed", async () => {
   await using folder = await temporaryFolder();
-  const lines: string[] = [];
-  await using server = await start(folder.path, { log: (line) => lines.push(line) });
+  const steps: string[] = [];
+  await using server = await start(folder.path, { onProgress: (step) => steps.push(step) });
   await query(server, "create table kept as select generate_series(1, 1000) as n");
   const before = server.pid;
   process.kill(before, "SIGKILL");
   await until(async () => server.pid !== 0 && server.pid !== before && await answers(server), "a new server answers");
   assert.deepEqual(await query(server, "select count(*)::int as n from kept"), [{ n: 1000 }]);
-  assert.ok(lines.some((line) => line.includes("ended unexpectedly")));
+  assert.ok(steps.some((step) => step.includes("ended unexpectedly")));
 });
 
 async function answers(server: { url: string }): Promise<boolean> {
@@ -118,7 +107,7 @@ Deno.test("When the owner is killed the server shuts down by itself, and the nex
   process.kill(child.pid, "SIGKILL");
   await child.status;
   await lines.cancel();
-  await until(() => isGone(server.pid), "the orphan ends");
+  await until(() => hasEnded(server.pid), "the orphan ends");
   await using again = await start(folder.path);
   assert.deepEqual(await query(again, "select count(*)::int as n from kept"), [{ n: 1000 }]);
 });
@@ -131,7 +120,7 @@ Deno.test("A start right after the owner was killed takes over while the old ser
   await lines.cancel();
   await using again = await start(folder.path);
   assert.notEqual(again.pid, server.pid);
-  assert.ok(isGone(server.pid));
+  assert.ok(await hasEnded(server.pid));
   assert.equal((await query(again, "select 1 as one"))[0].one, 1);
 });
 
@@ -156,7 +145,7 @@ Deno.test("Ctrl-C in the terminal reaches the owner but not the server, which an
   assert.deepEqual(JSON.parse(value!), [{ one: 1 }]);
   assert.equal((await child.status).code, 0);
   await lines.cancel();
-  assert.ok(isGone(server.pid));
+  assert.ok(await hasEnded(server.pid));
 });
 
 Deno.test({

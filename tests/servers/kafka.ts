@@ -6,6 +6,7 @@
  */
 import { dirname, join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
+import "../../pipeline/log/kafkajs_timers.ts";
 import { type Child, lastLines, startChild } from "./child.ts";
 import { freePort } from "./free_port.ts";
 
