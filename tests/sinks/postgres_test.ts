@@ -1,3 +1,4 @@
+import { withRetry } from "../../pipeline/sinks/retry.ts";
 import { sinkContract } from "../contracts/sink_contract.ts";
 import { type PostgresServer, startPostgres } from "./postgres_server.ts";
 import { postgresSubject } from "./postgres_subject.ts";
@@ -9,6 +10,10 @@ Deno.test.beforeAll(async () => {
 Deno.test.afterAll(async () => await server[Symbol.asyncDispose]());
 
 sinkContract("postgres sink", postgresSubject(() => server));
+sinkContract("postgres sink with retry", async (columns) => {
+  const subject = await postgresSubject(() => server)(columns);
+  return { ...subject, sink: withRetry(subject.sink, { firstDelayMs: 10, delayMsMax: 100 }) };
+});
 sinkContract("postgres sink, COPY at any size", postgresSubject(() => server, { copyRowsMin: 1 }));
 sinkContract(
   "postgres sink, upserts only, unprepared",
