@@ -12,6 +12,7 @@ import { type Addresses, startEmbedded } from "./embedded.ts";
 import { startEngine } from "./engine.ts";
 import type { Logger } from "./log.ts";
 import { projectPath } from "./paths.ts";
+import { preflight } from "./preflight.ts";
 import { startScreen } from "./screen.ts";
 import { serve } from "./serve.ts";
 
@@ -31,8 +32,8 @@ export async function start(
   { log, signal }: { readonly log: Logger; readonly signal: AbortSignal },
 ): Promise<boolean> {
   const plans = (await loadStreams(projectPath("streams"), { only: config.pipelines })).map(({ plan }) => plan);
-  await Deno.mkdir(config.dataDir, { recursive: true });
   await using parts = new AsyncDisposableStack();
+  parts.use(await preflight(config));
   const failure = new AbortController();
   const onFailed = (error: Error) => {
     log.error(`${error.message}; stopping`);

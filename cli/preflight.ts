@@ -1,0 +1,66 @@
+import type { Config } from "../pipeline/config.ts";
+import { ConfigError, type Fault } from "../pipeline/errors.ts";
+import { takenPort } from "./embedded.ts";
+
+/**
+ * Takes the data folder for this process and looks whether the ports are free, so that all that is in the way is told at once and
+ * before anything is started. The folder is given up when the result is disposed of, or when the process dies.
+ *
+ * @throws ConfigError naming the settings to change
+ */
+export async function preflight(config: Config): Promise<Disposable> {
+  const folder = await takeFolder(config.dataDir);
+  const faults = ["problem" in folder ? [folder] : [], ...portsNeeded(config).map(portFaults)].flat();
+  if (faults.length === 0) return folder as Disposable;
+  if (!("problem" in folder)) folder[Symbol.dispose]();
+  throw new ConfigError(faults);
+}
+
+/** The kernel drops the lock when its holder dies, so it is never stale. */
+async function takeFolder(path: string): Promise<Disposable | Fault> {
+  const where = "--data (TAILRACE_DATA)";
+  try {
+    await Deno.mkdir(path, { recursive: true });
+    const file = await Deno.open(`${path}/lock`, { create: true, write: true });
+    if (await file.tryLock(true)) return { [Symbol.dispose]: () => file.close() };
+    file.close();
+    return { where, problem: `${path} is in use by another running Tailrace: stop it, or choose another folder` };
+  } catch (error) {
+    return { where, problem: `${path} cannot be written: ${(error as Error).message}` };
+  }
+}
+
+interface PortNeeded {
+  readonly part: string;
+  readonly variable: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+function portsNeeded({ host, ports, brokers, registryUrl, databaseUrl, mode }: Config): PortNeeded[] {
+  const api = { part: "api", variable: "TAILRACE_PORT", host, port: ports.api };
+  if (mode !== "dev") return [api];
+  // The embedded PostgreSQL never serves a network.
+  const local = host === "::1" || host.startsWith("127.") ? host : "127.0.0.1";
+  return [
+    api,
+    ...brokers.length > 0 ? [] : [{ part: "broker", variable: "TAILRACE_BROKER_PORT", host, port: ports.broker }],
+    ...registryUrl ? [] : [{ part: "registry", variable: "TAILRACE_REGISTRY_PORT", host, port: ports.registry }],
+    ...databaseUrl ? [] : [{ part: "postgres", variable: "TAILRACE_POSTGRES_PORT", host: local, port: ports.postgres }],
+  ];
+}
+
+function portFaults({ part, variable, host, port }: PortNeeded): readonly Fault[] {
+  try {
+    Deno.listen({ hostname: host, port }).close();
+    return [];
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) return takenPort(part, variable, port).faults;
+    // An address that is not this machine's, or a port that only root may use.
+    const flag = part === "api" ? "--port" : `--${part}-port`;
+    return [{
+      where: `--host or ${flag} (${variable})`,
+      problem: `cannot listen on ${host}:${port}: ${(error as Error).message}`,
+    }];
+  }
+}
