@@ -23,7 +23,7 @@ const damage = fc.array(
 const schemaAndRows = sample(recordSchema);
 const wideSchemaAndRows = sample(wideRecordSchema);
 
-for (const [kind, samples, numRuns] of [["any", schemaAndRows, 1500], ["any wide", wideSchemaAndRows, 60]] as const) {
+for (const [kind, samples, numRuns] of [["any", schemaAndRows, 1000], ["any wide", wideSchemaAndRows, 40]] as const) {
   Deno.test(`columns hold what avsc reads, for ${kind} schema, values and choice of fields`, () => {
     let good = 0;
     fc.assert(
@@ -50,7 +50,7 @@ Deno.test("a damaged value of a wide schema is a bad row or reads as avsc reads 
       const damaged = damages.map((changes) => changes.reduce(change, encoded));
       compare(schema, paths, damaged, decodeRows({ writer: schema, paths }, damaged, { after }), { good: 0, bad: 0 });
     }),
-    { numRuns: 40 },
+    { numRuns: 30 },
   );
 });
 
@@ -76,9 +76,9 @@ Deno.test("a damaged value is a bad row or reads as avsc reads it", () => {
       const damaged = damages.map((changes) => changes.reduce(change, encoded));
       compare(schema, paths, damaged, decodeRows({ writer: schema, paths }, damaged, { after }), count);
     }),
-    { numRuns: 1000 },
+    { numRuns: 700 },
   );
-  ok(count.good > 500 && count.bad > 500, `lopsided: ${JSON.stringify(count)}`);
+  ok(count.good > 300 && count.bad > 300, `lopsided: ${JSON.stringify(count)}`);
 });
 
 Deno.test("random bytes are bad rows or read as avsc reads them", () => {

@@ -1,5 +1,6 @@
 /** Decoders on chosen values: exact longs, hostile bytes, what callers get wrong. */
 import avro from "avsc";
+import fc from "fast-check";
 import { deepStrictEqual, equal, ok, throws } from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { Columns } from "../../pipeline/columns.ts";
@@ -37,6 +38,7 @@ Deno.test("an integer of too many bytes is a bad row, wanted or not", () => {
   for (const paths of [["v"], []]) {
     equal(decodeOne(long, paths, [...Array(9).fill(0x80), 0x02]), "v: an integer of more than 10 bytes");
     equal(decodeOne(long, paths, Array(30).fill(0xff)), "v: an integer of more than 10 bytes");
+    equal(decodeOne(one("string"), paths, [...Array(9).fill(0x80), 0x02]), "v: an integer of more than 10 bytes");
     equal(decodeOne(one("int"), paths, [0x80, 0x80, 0x80, 0x80, 0x10]), "v: an integer of more than 5 bytes");
     equal(decodeOne(one("int"), paths, Array(9).fill(0x80).concat(0)), "v: an integer of more than 5 bytes");
   }
@@ -174,6 +176,55 @@ Deno.test("the largest decimals of each precision are read, the next ones refuse
       }
     }
   }
+});
+
+Deno.test("bytes that a decimal's words have no room for are never lost", () => {
+  const schema = one({ type: "bytes", logicalType: "decimal", precision: 18, scale: 0 });
+  for (const bytes of [[0, ...Array(8).fill(0xff)], [0xff, 0x7f, ...Array(7).fill(0xff)], [1, ...Array(8).fill(0)]]) {
+    equal(decodeOne(schema, ["v"], [18, ...bytes]), "v: a decimal of 9 bytes has more than 18 digits");
+  }
+});
+
+Deno.test("no value makes a decoder read beyond the buffer, whatever follows what", () => {
+  const shared: SchemaJson = {
+    type: "record",
+    name: "S",
+    fields: [{ name: "t", type: "string" }, { name: "u", type: ["null", "S"] }],
+  };
+  const befores: SchemaJson[] = [
+    shared,
+    "string",
+    "int",
+    "long",
+    { type: "enum", name: "B", symbols: ["A", "B", "C"] },
+    ["null", "string"],
+    { type: "array", items: "boolean" },
+    { type: "array", items: "null" },
+    { type: "map", values: "int" },
+  ];
+  const kinds: SchemaJson[] = ["double", "float", ["double", { type: "fixed", name: "F", size: 9 }], [
+    "null",
+    "double",
+  ]];
+  const decoders = befores.flatMap((before) =>
+    kinds.map((kind) => {
+      const schema = record({ name: "before", type: before }, { name: "v", type: kind });
+      const reader = record({ name: "v", type: Array.isArray(kind) ? ["null", "double"] : kind });
+      const fields = [planField(reader, "v")];
+      return {
+        decoder: createDecoder({ writer: schema, reader, fields }),
+        out: new Columns(fields.map(({ type }) => type), 1),
+      };
+    })
+  );
+  const byte = fc.constantFrom(0, 0, 1, 2, 2, 3, 4, 6, 8, 12, 16, 18, 20, 0x80, 0x82, 0xff);
+  fc.assert(
+    fc.property(fc.constantFrom(...decoders), fc.array(byte, { maxLength: 24 }), ({ decoder, out }, bytes) => {
+      decoder.decode(recordsOf([Uint8Array.from(bytes)]), 0, 1, out);
+      equal(out.length + out.bad.length, 1);
+    }),
+    { numRuns: 20_000 },
+  );
 });
 
 Deno.test("a Buffer's records decode as a Uint8Array's do, and positions point into the records' own bytes", () => {
