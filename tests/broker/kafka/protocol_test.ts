@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { startBrokerWorker } from "../../../broker/kafka/mod.ts";
 import { WireWriter } from "../../../pipeline/log/wire.ts";
 import { brokerIn, RawClient, recordBatch, temporaryFolder, valuesIn } from "./support.ts";
 
@@ -177,6 +178,42 @@ Deno.test("a client that sends far ahead gets an answer to each request", async 
   for (let i = 0; i < count; i++) assert.equal((await client.receive())!.int32(), i + 2);
   await sending;
   assert.equal((await client.fetch("t", 0)).end, count);
+});
+
+Deno.test("clients that produce without a pause do not keep another one waiting", async () => {
+  using folder = temporaryFolder();
+  await using broker = await startBrokerWorker({ host: "127.0.0.1", port: 0, dataDir: folder.path, retentionBytes: 0 });
+  const at = { running: broker } as Parameters<typeof RawClient.open>[0];
+  using quiet = await RawClient.open(at);
+  await quiet.createTopic("t");
+  const batch = recordBatch([crypto.randomUUID().repeat(12_000)]);
+  let running = true;
+  let produced = 0;
+  const loud = Array.from({ length: 3 }, async () => {
+    using client = await RawClient.open(at);
+    const send = () =>
+      client.send(0, 7, (w) => {
+        w.string(null).int16(1).int32(1000).arrayLength(1).string("t").arrayLength(1).int32(0).byteField(batch);
+      });
+    const sending = (async () => {
+      for (; running; produced++) await send();
+      // The broker answers in order: once this is answered everything before it is.
+      return await client.send(18, 0, () => {});
+    })();
+    let last = Infinity;
+    sending.then((correlation) => last = correlation);
+    for (let correlation = 0; correlation < last;) correlation = (await client.receive())!.int32();
+  });
+  const waits: number[] = [];
+  for (let i = 0; i < 40; i++) {
+    const before = performance.now();
+    await quiet.fetch("t", 0, { bytesMax: 1 });
+    waits.push(performance.now() - before);
+  }
+  running = false;
+  await Promise.all(loud);
+  const median = waits.sort((a, b) => a - b)[20];
+  assert.ok(median < 100, `the median wait was ${median.toFixed(1)} ms while ${produced} batches were produced`);
 });
 
 Deno.test("a long poll waits for its bytes, wakes when they come, and gives up when the time is over", async () => {
