@@ -19,7 +19,7 @@ const FRAME_BYTES_MAX = 256 * 1024 * 1024;
 const READ_AHEAD_BYTES = 16 * 1024;
 /** Buffers kept for the next answers; two let one be filled while the other is read. */
 const SPARE_BUFFERS_MAX = 3;
-/** Requests sent and not yet answered. */
+/** Requests sent and not yet answered; further ones wait their turn. */
 export const IN_FLIGHT_MAX = 64;
 const REQUEST_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -53,6 +53,8 @@ export class BrokerConnection {
   readonly #connection: Deno.Conn;
   readonly #clientId: string;
   readonly #pending: Pending[] = [];
+  /** Requests that wait until one is answered, first come, first sent. */
+  readonly #queued: { readonly send: () => void; readonly reject: (error: Error) => void }[] = [];
   readonly #spare: Uint8Array[] = [];
   #writing: Promise<unknown> = Promise.resolve();
   #correlationId = 0;
@@ -113,9 +115,21 @@ export class BrokerConnection {
     options: { tail?: Uint8Array; timeoutMs?: number; noResponse?: boolean } = {},
   ): Promise<Frame | null> {
     if (this.#failure) return Promise.reject(this.#failure);
-    if (this.#pending.length >= IN_FLIGHT_MAX) {
-      return Promise.reject(new Error(`Cannot send: ${IN_FLIGHT_MAX} requests to ${this.address} are unanswered`));
+    if (this.#pending.length < IN_FLIGHT_MAX && this.#queued.length === 0) {
+      return this.#send(apiKey, version, body, options);
     }
+    return new Promise((resolve, reject) => {
+      const send = () => this.#send(apiKey, version, body, options).then(resolve, reject);
+      this.#queued.push({ send, reject });
+    });
+  }
+
+  #send(
+    apiKey: number,
+    version: number,
+    body: (writer: WireWriter) => void,
+    options: { tail?: Uint8Array; timeoutMs?: number; noResponse?: boolean },
+  ): Promise<Frame | null> {
     const correlationId = this.#correlationId = (this.#correlationId + 1) & 0x7fffffff;
     const writer = new WireWriter(256);
     const size = writer.reserveInt32();
@@ -181,6 +195,7 @@ export class BrokerConnection {
       lent = false;
     };
     pending.resolve({ data, start: 8, end, release });
+    while (this.#pending.length < IN_FLIGHT_MAX && this.#queued.length > 0) this.#queued.shift()!.send();
   }
 
   /** A buffer of at least `size` bytes that begins with `start`: a spare one where one is large enough. */
@@ -210,7 +225,7 @@ export class BrokerConnection {
     } catch {
       // Already closed by the other side.
     }
-    for (const pending of this.#pending.splice(0)) pending.reject(this.#failure);
+    for (const { reject } of [...this.#pending.splice(0), ...this.#queued.splice(0)]) reject(this.#failure);
   }
 }
 

@@ -112,7 +112,7 @@ export class Fetcher {
         if (bytes >= SMALL_ANSWER_BYTES) {
           asked = this.#ask(connection, partitions);
         } else {
-          asked = clock.sleep(bytes === 0 && frame ? 0 : SMALL_ANSWER_PAUSE_MS).then(() =>
+          asked = clock.sleep(bytes === 0 && frame ? 0 : SMALL_ANSWER_PAUSE_MS, round).then(() =>
             ended() ? null : this.#ask(connection, partitions)
           );
         }

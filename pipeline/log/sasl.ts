@@ -57,13 +57,14 @@ async function scram(connection: BrokerConnection, options: SaslOptions): Promis
   const serverFirst = new TextDecoder().decode(await exchange(connection, text.encode(`n,,${first}`)));
   const server = attributes(serverFirst);
   const iterations = Number(server.i);
-  if (!server.r?.startsWith(nonce) || !server.s || !(iterations >= 1 && iterations <= SCRAM_ITERATIONS_MAX)) {
+  const salt = fromBase64(server.s ?? "");
+  if (!server.r?.startsWith(nonce) || !salt || !(iterations >= 1 && iterations <= SCRAM_ITERATIONS_MAX)) {
     throw refuse("the broker's SCRAM challenge makes no sense");
   }
   const password = await crypto.subtle.importKey("raw", text.encode(options.password), "PBKDF2", false, ["deriveBits"]);
   const bits = hash === "SHA-256" ? 256 : 512;
   const salted = await crypto.subtle.deriveBits(
-    { name: "PBKDF2", hash, salt: fromBase64(server.s), iterations },
+    { name: "PBKDF2", hash, salt, iterations },
     password,
     bits,
   );
@@ -93,7 +94,9 @@ function toBase64(bytes: Uint8Array): string {
   return btoa(String.fromCharCode(...bytes));
 }
 
-function fromBase64(encoded: string): Uint8Array<ArrayBuffer> {
+/** Null for an empty text and for one that is not base64. */
+function fromBase64(encoded: string): Uint8Array<ArrayBuffer> | null {
+  if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(encoded) || encoded === "") return null;
   return Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
 }
 

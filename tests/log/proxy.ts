@@ -1,0 +1,113 @@
+import { type Clock, systemClock } from "../../pipeline/clock.ts";
+
+/** What becomes of bytes on their way: passed on, half of them and then the end, the end at once, or kept for ever. */
+export type Fate = "pass" | "half" | "cut" | "swallow";
+
+/** A TCP proxy that does to a connection what networks do. */
+export class Proxy implements AsyncDisposable {
+  readonly address: string;
+  readonly #listener: Deno.TcpListener;
+  readonly #target: Deno.ConnectOptions;
+  readonly #open = new Set<Deno.Conn>();
+  readonly #running = new Set<Promise<void>>();
+  /** Decides about each chunk a client sends, and about each a server answers. */
+  onRequest: () => Fate = () => "pass";
+  onAnswer: () => Fate = () => "pass";
+  /** How long each chunk is held back. */
+  delayMs = 0;
+  connections = 0;
+
+  constructor(listen: { hostname: string; port: number }, target: { hostname: string; port: number }) {
+    this.#listener = Deno.listen(listen);
+    const { hostname, port } = this.#listener.addr as Deno.NetAddr;
+    this.address = `${hostname}:${port}`;
+    this.#target = target;
+    this.#track(this.#accept());
+  }
+
+  /** Ends all connections; new ones are taken. */
+  cut(): void {
+    for (const connection of [...this.#open]) this.#close(connection);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    this.cut();
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  #track(work: Promise<void>): void {
+    const running = work.catch(() => {}).finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  async #accept(): Promise<void> {
+    for await (const client of this.#listener) {
+      this.connections++;
+      this.#open.add(client);
+      this.#track(this.#join(client));
+    }
+  }
+
+  async #join(client: Deno.Conn): Promise<void> {
+    try {
+      const server = await Deno.connect(this.#target);
+      this.#open.add(server);
+      const ways = [
+        this.#pump(client, server, () => this.onRequest()),
+        this.#pump(server, client, () => this.onAnswer()),
+      ];
+      await Promise.race(ways);
+      this.#close(server);
+      await Promise.all(ways);
+    } finally {
+      this.#close(client);
+    }
+  }
+
+  /** Moves bytes until one side ends or fate does. */
+  async #pump(from: Deno.Conn, to: Deno.Conn, fate: () => Fate): Promise<void> {
+    const buffer = new Uint8Array(16 * 1024);
+    try {
+      for (;;) {
+        const read = await from.read(buffer);
+        if (read === null) break;
+        if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
+        const what = fate();
+        if (what === "swallow") continue;
+        const upTo = what === "half" ? read >> 1 : what === "cut" ? 0 : read;
+        for (let at = 0; at < upTo;) at += await to.write(buffer.subarray(at, upTo));
+        if (what !== "pass") break;
+      }
+    } catch {
+      // Either side went away.
+    }
+    this.#close(from);
+    this.#close(to);
+  }
+
+  #close(connection: Deno.Conn): void {
+    if (!this.#open.delete(connection)) return;
+    connection.close();
+  }
+}
+
+/** Numbers in [0, 1) that follow from the seed alone (mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** The system's clock with a tenth of the pauses, for tests that meet many of them. */
+export const hurriedClock: Clock = {
+  ...systemClock,
+  sleep: (ms, signal) => systemClock.sleep(ms / 10, signal),
+};
+
+/** The seed of this run; set `TAILRACE_SEED` to repeat one. */
+export const seed = Number(Deno.env.get("TAILRACE_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
