@@ -1,7 +1,7 @@
 import { Cluster } from "../../pipeline/log/cluster.ts";
 import { Fetcher } from "../../pipeline/log/fetcher.ts";
 import type { BrokerOptions } from "../../broker/kafka/mod.ts";
-import { brokerIn, temporaryFolder, type TestBroker } from "../broker/kafka/support.ts";
+import { brokerIn, RawClient, temporaryFolder, type TestBroker } from "../broker/kafka/support.ts";
 import { hurriedClock, Proxy } from "./proxy.ts";
 import { scanAll, type ScannedRecord } from "./batches.ts";
 
