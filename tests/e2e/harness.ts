@@ -29,7 +29,7 @@ export interface SpawnOptions {
   readonly cwd?: string;
 }
 
-/** A command line that runs; what it prints goes to files, so that no read is under way between tests. */
+/** A program that runs; what it prints goes to files, so that no read is under way between tests. */
 export class Child implements AsyncDisposable {
   readonly #process: Deno.ChildProcess;
   readonly #watchdog: Deno.ChildProcess;
@@ -37,12 +37,11 @@ export class Child implements AsyncDisposable {
   #status: Deno.CommandStatus | null = null;
   readonly #ended: Promise<Deno.CommandStatus>;
 
-  /** `args` after `main.ts`. */
-  constructor(args: readonly string[], { env = {}, cwd = PROJECT }: SpawnOptions = {}) {
+  constructor(command: readonly string[], { env = {}, cwd = PROJECT }: SpawnOptions = {}) {
     this.#folder = Deno.makeTempDirSync({ prefix: "tailrace_e2e_output_" });
     const script = 'out=$1; shift; exec "$@" >"$out/stdout" 2>"$out/stderr"';
     this.#process = new Deno.Command("/bin/sh", {
-      args: ["-c", script, "sh", this.#folder, ...commandLine(args)],
+      args: ["-c", script, "sh", this.#folder, ...command],
       cwd,
       env: { ...inheritedEnvironment(), ...env },
       clearEnv: true,
@@ -101,12 +100,12 @@ export class Child implements AsyncDisposable {
   }
 }
 
-/** Runs a command line to its end. */
+/** Runs a command line, `args` after `main.ts`, to its end. */
 export async function runToEnd(
   args: readonly string[],
   options: SpawnOptions & { readonly withinMs?: number } = {},
 ): Promise<Exited> {
-  await using child = new Child(args, options);
+  await using child = new Child(commandLine(args), options);
   return await child.exited(options.withinMs ?? 60_000);
 }
 
@@ -146,7 +145,7 @@ export class Tailrace implements AsyncDisposable {
     args: readonly string[],
     options: SpawnOptions & { readonly databaseUrl?: string } = {},
   ): Promise<Tailrace> {
-    const child = new Child(args, options);
+    const child = new Child(commandLine(args), options);
     try {
       const began = performance.now();
       await until("the screen is printed", () => {

@@ -9,7 +9,7 @@ function nowhere(folder: string): string[] {
 
 Deno.test("logs are JSON lines when nobody watches, and waiting for what is away ends with Ctrl-C and code 0", async () => {
   await using folder = temporaryFolder();
-  await using child = new Child(nowhere(folder.path));
+  await using child = new Child(commandLine(nowhere(folder.path)));
   await until("it says what it waits for", () => child.stderr.includes("waiting for PostgreSQL"));
   child.kill("SIGINT");
   const { code, stderr } = await child.exited(5_000);

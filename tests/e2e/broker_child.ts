@@ -1,0 +1,6 @@
+/** An embedded broker in a process of its own, to be killed: takes a folder and a port, prints a line when it listens. */
+import { startBrokerWorker } from "../../broker/kafka/mod.ts";
+
+const [dataDir, port] = Deno.args;
+const broker = await startBrokerWorker({ host: "127.0.0.1", port: Number(port), dataDir, defaultPartitions: 4 });
+console.log(`listening on ${broker.port}`);
