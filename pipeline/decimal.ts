@@ -19,3 +19,21 @@ export function bigintFromBytes(data: Uint8Array, start: number, end: number): b
   for (let i = start + 1; i < end; i++) value = (value << 8n) | BigInt(data[i]);
   return value;
 }
+
+/** `unscaled / 10^scale / count` as the nearest double; `count` is a positive whole number. */
+export function decimalQuotient(unscaled: bigint, scale: number, count: number): number {
+  const divisor = BigInt(count) * 10n ** BigInt(scale);
+  const [a, b] = [Number(unscaled), Number(divisor)];
+  if (Number.isSafeInteger(a) && Number.isSafeInteger(b)) return a / b;
+  // Enough bits of the quotient that the conversion rounds as the exact value would; the last one says whether more follow.
+  const positive = unscaled < 0n ? -unscaled : unscaled;
+  const shift = BigInt(Math.max(0, bits(divisor) - bits(positive) + 66));
+  const shifted = positive << shift;
+  const quotient = (shifted / divisor) | (shifted % divisor === 0n ? 0n : 1n);
+  const value = Number(quotient) / 2 ** Number(shift);
+  return unscaled < 0n ? -value : value;
+}
+
+function bits(value: bigint): number {
+  return value.toString(2).length;
+}

@@ -8,7 +8,8 @@ import type { Accumulator, Plan } from "../plan/plan.ts";
 import type { Aggregate } from "./aggregate.ts";
 import { Count } from "./count.ts";
 import { DoubleExtreme, IntegerExtreme, WideExtreme } from "./extreme.ts";
-import { DoubleSum, IntegerSum, WideSum } from "./sum.ts";
+import { DoubleSum } from "./double_sum.ts";
+import { IntegerSum, WideSum } from "./sum.ts";
 
 /**
  * One aggregate per accumulator of the plan, in order; null for `count(*)`, which the pane set counts anyway.

@@ -1,5 +1,5 @@
 import { type Column, type FieldType } from "../columns.ts";
-import { bigintFromBytes, decimalText } from "../decimal.ts";
+import { bigintFromBytes, decimalQuotient, decimalText } from "../decimal.ts";
 import { grown } from "../operators/pane_table.ts";
 import type { ResultValue } from "../sinks/sink.ts";
 import type { Assignment, StateArray, Sum } from "./aggregate.ts";
@@ -89,7 +89,7 @@ export class IntegerSum implements Sum {
   }
 
   mean(slot: number, count: number): number | null {
-    return this.#seen[slot] === 0 ? null : Number(this.#exact(slot)) / (count * 10 ** this.#scale);
+    return this.#seen[slot] === 0 ? null : decimalQuotient(this.#exact(slot), this.#scale, count);
   }
 
   /** The unscaled sum. */
@@ -101,73 +101,6 @@ export class IntegerSum implements Sum {
     const whole = Math.trunc(this.#low[slot] / LOW_RANGE);
     this.#high[slot] += whole;
     this.#low[slot] -= whole * LOW_RANGE;
-  }
-}
-
-/**
- * The sum of doubles, kept as the unevaluated sum of two doubles (Dekker's two-sum, 1971), which holds about 106 bits: the
- * rounding of single additions, and with it their order, does not show in the result.
- */
-export class DoubleSum implements Sum {
-  #high = new Float64Array(0);
-  #low = new Float64Array(0);
-  #seen = new Uint8Array(0);
-
-  grow(capacity: number): void {
-    this.#high = grown(this.#high, new Float64Array(capacity));
-    this.#low = grown(this.#low, new Float64Array(capacity));
-    this.#seen = grown(this.#seen, new Uint8Array(capacity));
-  }
-
-  clear(length: number): void {
-    this.#high.fill(0, 0, length);
-    this.#low.fill(0, 0, length);
-    this.#seen.fill(0, 0, length);
-  }
-
-  add(column: Column, { rows, slots, length }: Assignment): void {
-    const high = this.#high;
-    const low = this.#low;
-    const seen = this.#seen;
-    const { floats, nulls } = column;
-    for (let i = 0; i < length; i++) {
-      const row = rows[i];
-      if (nulls[row] !== 0) continue;
-      const slot = slots[i];
-      seen[slot] = 1;
-      const a = high[slot];
-      const b = floats[row];
-      const sum = a + b;
-      const shadow = sum - a;
-      high[slot] = sum;
-      low[slot] += (a - (sum - shadow)) + (b - shadow);
-    }
-  }
-
-  merge(slot: number, [high, low, seen]: readonly StateArray[], row: number): void {
-    const a = this.#high[slot];
-    const b = high[row] as number;
-    const sum = a + b;
-    const shadow = sum - a;
-    this.#high[slot] = sum;
-    this.#low[slot] += (a - (sum - shadow)) + (b - shadow) + (low[row] as number);
-    this.#seen[slot] |= seen[row] as number;
-  }
-
-  state(length: number): StateArray[] {
-    return [this.#high.slice(0, length), this.#low.slice(0, length), this.#seen.slice(0, length)];
-  }
-
-  result(slot: number): number | null {
-    if (this.#seen[slot] === 0) return null;
-    const high = this.#high[slot];
-    // With an infinity the small part is NaN by its making.
-    return Number.isFinite(high) ? high + this.#low[slot] : high;
-  }
-
-  mean(slot: number, count: number): number | null {
-    const sum = this.result(slot);
-    return sum === null ? null : sum / count;
   }
 }
 
@@ -214,7 +147,7 @@ export class WideSum implements Sum {
   }
 
   mean(slot: number, count: number): number | null {
-    return this.#seen[slot] === 0 ? null : Number(this.#sums[slot]) / (count * 10 ** this.#scale);
+    return this.#seen[slot] === 0 ? null : decimalQuotient(this.#sums[slot], this.#scale, count);
   }
 }
 

@@ -111,7 +111,8 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
     at += padded(length);
     return new ARRAYS[type](copy.buffer);
   });
-  const next = <T extends StateArray>() => arrays.shift() as T;
+  let taken = 0;
+  const next = <T extends StateArray>() => arrays[taken++] as T;
   const { arrays: _, panes, ...rest } = header;
   return {
     ...rest,
