@@ -1,4 +1,4 @@
-/** Slots an empty table starts with; a power of two. */
+/** Slots an empty table starts with, unless told. */
 const SLOTS_FIRST = 1024;
 
 /**
@@ -7,16 +7,27 @@ const SLOTS_FIRST = 1024;
  */
 export class PaneTable {
   /** Slot + 1 by hash; 0 is free. */
-  #index = new Int32Array(2 * SLOTS_FIRST);
-  #mask = this.#index.length - 1;
-  #capacity = SLOTS_FIRST;
-  #arena = new Uint8Array(32 * SLOTS_FIRST);
-  hashes = new Int32Array(SLOTS_FIRST);
+  #index: Int32Array;
+  #mask: number;
+  #capacity: number;
+  #arena: Uint8Array;
+  hashes: Int32Array;
   /** Window start of each slot, milliseconds. */
-  windows = new Float64Array(SLOTS_FIRST);
+  windows: Float64Array;
   /** Where each slot's key ends in the arena; it starts where the one before ends. */
-  keyEnds = new Int32Array(SLOTS_FIRST);
+  keyEnds: Int32Array;
   length = 0;
+
+  /** `slots`: how many to begin with, a power of two. */
+  constructor(slots = SLOTS_FIRST) {
+    this.#index = new Int32Array(2 * slots);
+    this.#mask = this.#index.length - 1;
+    this.#capacity = slots;
+    this.#arena = new Uint8Array(32 * slots);
+    this.hashes = new Int32Array(slots);
+    this.windows = new Float64Array(slots);
+    this.keyEnds = new Int32Array(slots);
+  }
 
   /** How many slots fit before the next growth; what is kept per slot elsewhere grows to this. */
   get capacity(): number {

@@ -27,15 +27,17 @@ export interface PaneBatch {
 
 /** Panes of any number of windows, added to from columns or from other panes. */
 export class Panes {
-  readonly table = new PaneTable();
+  readonly table: PaneTable;
   readonly #plan: Plan;
   readonly #aggregates: readonly (Aggregate | null)[];
   #capacity = 0;
   /** Records folded into each pane. */
   counts = new Float64Array(0);
 
-  constructor(plan: Plan) {
+  /** `slots`: how many panes to make room for at first, a power of two. */
+  constructor(plan: Plan, slots?: number) {
     this.#plan = plan;
+    this.table = new PaneTable(slots);
     this.#aggregates = createAggregates(plan);
     this.#grow();
   }

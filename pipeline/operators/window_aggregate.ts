@@ -6,8 +6,8 @@ import { GroupKeyWriter } from "./group_key.ts";
 import { hashKey } from "./pane_table.ts";
 import { Panes } from "./panes.ts";
 
-/** The time range of ECMAScript dates, and of what PostgreSQL's timestamptz holds after 4713 BC. */
-const EVENT_TIME_RANGE_MS = { least: Date.UTC(-4000, 0, 1), most: 8.64e15 };
+/** What ECMAScript dates and PostgreSQL's timestamptz both hold, with room for the window's end. */
+const EVENT_TIME_RANGE_MS = { least: Date.UTC(-4000, 0, 1), most: Date.UTC(9999, 11, 31, 23, 59, 59, 999) };
 
 const DAY_MS = 86_400_000;
 /**

@@ -4,6 +4,9 @@ import { grown } from "../operators/pane_table.ts";
 import { type Plan, type ResultColumn, resultColumns } from "../plan/plan.ts";
 import type { ResultRows, ResultValue } from "../sinks/sink.ts";
 
+/** Room a new window begins with: there may be many that have few panes. */
+const SLOTS_FIRST = 16;
+
 /** One open window: its panes, and which of them changed since they were last published. */
 interface OpenWindow {
   readonly panes: Panes;
@@ -36,7 +39,9 @@ export class WindowState {
 
   /** The end of the latest open window, -Infinity when none is open. */
   get latestEndMs(): number {
-    return Math.max(-Infinity, ...this.#windows.keys()) + this.#plan.window.sizeMs;
+    let latest = -Infinity;
+    for (const start of this.#windows.keys()) latest = Math.max(latest, start);
+    return latest + this.#plan.window.sizeMs;
   }
 
   /** Adds the panes of a flush, or of a checkpoint. */
@@ -48,7 +53,10 @@ export class WindowState {
         start = batch.windows[row];
         window = this.#windows.get(start);
         if (!window) {
-          this.#windows.set(start, window = { panes: new Panes(this.#plan), dirty: new Uint8Array(0), dirtySlots: [] });
+          this.#windows.set(
+            start,
+            window = { panes: new Panes(this.#plan, SLOTS_FIRST), dirty: new Uint8Array(0), dirtySlots: [] },
+          );
         }
       }
       const slot = window!.panes.merge(batch, row);
