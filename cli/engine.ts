@@ -14,7 +14,7 @@ import { Cluster } from "../pipeline/log/cluster.ts";
 import { LogPublisher } from "../pipeline/log/log_publisher.ts";
 import { Producer } from "../pipeline/log/producer.ts";
 import { createRegistryClient, type RegistryClient } from "../pipeline/log/registry_client.ts";
-import { type Plan, resultColumns } from "../pipeline/plan/plan.ts";
+import { type Plan, resultColumns, type SinkSpec } from "../pipeline/plan/plan.ts";
 import { PipelineRunner } from "../pipeline/runtime/pipeline_runner.ts";
 import type { PipelineStatus } from "../pipeline/runtime/status.ts";
 import { supervise } from "../pipeline/runtime/supervisor.ts";
@@ -71,18 +71,21 @@ export function startEngine(options: EngineOptions): Engine {
     await runner.run(until);
   };
   const runners = plans.map((plan) => {
-    const sink = lazySink(plan, { publisher, registry, databaseUrl: addresses.databaseUrl });
-    parts.use(sink);
     const waiting = (part: string) => ({ onWaiting: (reason: string | null) => runner.setWaiting(part, reason) });
+    const sinks = plan.sinks.map((spec) => {
+      const sink = parts.use(
+        deferred(`${spec.kind} of ${plan.name}`, () => openSink(plan, spec, { publisher, registry, ...addresses })),
+      );
+      // Each waits by itself: an outage of one does not make the others write again.
+      return withRetry(sink, waiting(`writing to ${spec.kind}`));
+    });
+    const setAside = createSetAsideSink({ publisher, pipeline: plan.name });
     const runner: PipelineRunner = new PipelineRunner(plan, {
       clock: systemClock,
       hosts,
       cluster: newCluster,
-      sink: withRetry(sink, waiting("writing results")),
-      setAside: setAsideWithRetry(
-        createSetAsideSink({ publisher, pipeline: plan.name }),
-        waiting("setting records aside"),
-      ),
+      sink: fanOut(sinks),
+      setAside: setAsideWithRetry(setAside, waiting("setting records aside")),
       checkpoints,
       checkpointEveryMs: config.checkpointEveryMs,
       onRows: (rows) => listeners.forEach((listener) => listener(plan.name, rows)),
@@ -142,25 +145,29 @@ async function prepare(
   const { dead, late } = setAsideTopics(plan.topic);
   const results = plan.sinks.flatMap((sink) => sink.kind === "kafka" ? [sink.topic] : []);
   const own = config.mode === "dev" ? [plan.topic] : [];
-  await admin.ensureTopics([...own, dead, late, ...results].map((topic) => ({ topic, partitions })));
+  await admin.ensureTopics([
+    ...[...own, ...results].map((topic) => ({ topic, partitions })),
+    // They keep their records' timestamps, which retention by time would take for old.
+    ...[dead, late].map((topic) => ({ topic, partitions, keepForEver: true })),
+  ]);
   const subject = `${plan.topic}-value`;
   // A topic that others own has the schema they gave it.
   if (config.mode === "dev" || !(await registry.latest(subject))) await registry.register(subject, plan.schema);
 }
 
-/** The plan's sinks, connected at the first write, so that a pipeline can start while one of them is away. */
-function lazySink(plan: Plan, to: { publisher: LogPublisher; registry: RegistryClient; databaseUrl: string }): Sink {
+async function openSink(
+  plan: Plan,
+  spec: SinkSpec,
+  to: { publisher: LogPublisher; registry: RegistryClient; databaseUrl: string },
+): Promise<Sink> {
   const columns = resultColumns(plan);
-  const open = plan.sinks.map((spec) => async (): Promise<Sink> => {
-    if (spec.kind === "kafka") return await createKafkaSink({ ...to, topic: spec.topic, columns, pipeline: plan.name });
-    const sink = await createPostgresSink({ url: to.databaseUrl, table: spec.table, columns, pipeline: plan.name });
-    const sql = postgres(to.databaseUrl, { max: 1, onnotice: () => {} });
-    await registerPipeline(sql, plan).finally(() => sql.end({ timeout: 5 }));
-    return sink;
-  });
-  return fanOut(open.map((connect, i) => deferred(`${plan.sinks[i].kind} of ${plan.name}`, connect)));
+  if (spec.kind === "kafka") return await createKafkaSink({ ...to, topic: spec.topic, columns, pipeline: plan.name });
+  const sql = postgres(to.databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => {}, backoff: () => 0 });
+  await registerPipeline(sql, plan).finally(() => sql.end({ timeout: 1 }));
+  return await createPostgresSink({ url: to.databaseUrl, table: spec.table, columns, pipeline: plan.name });
 }
 
+/** A sink that is opened at the first write, so that a pipeline can start while the other side is away. */
 function deferred(name: string, connect: () => Promise<Sink>): Sink {
   let connected: Promise<Sink> | null = null;
   return {

@@ -10,6 +10,8 @@ const RETRIES = 2;
 export interface TopicSpec {
   readonly topic: string;
   readonly partitions?: number;
+  /** Records stay until somebody deletes them, however old their timestamps are. */
+  readonly keepForEver?: boolean;
 }
 
 /** Control plane: topics and the offsets that other tools see, through kafkajs. One call, one connection. */

@@ -45,8 +45,8 @@ export interface WriteOptions {
 export interface Sink extends AsyncDisposable {
   readonly name: string;
   /**
-   * Resolves only when every row is durable. Writing a row again (same key and window) replaces it unless what is there has a
-   * higher revision, or the same and is final: so a repeat after a crash is harmless.
+   * Resolves only when every row is durable. A row (same key and window) replaces what is there, unless that is newer: of a
+   * higher revision, or of the same and final while the row is not. So a repeat after a crash is harmless.
    *
    * @throws UnavailableError when the other side is away (the caller retries with the same rows)
    * @throws ConflictError when another process owns the destination
