@@ -15,6 +15,9 @@ import type { ResultValue } from "../sinks/sink.ts";
 import { bigintFromBytes, decimalText } from "../decimal.ts";
 import { columnKind } from "../columns.ts";
 
+/** The text and bytes of one key may be this long in all: databases limit what they index. */
+export const GROUP_KEY_BYTES_MAX = 1_024;
+
 /** Where the keys of a chunk's rows lie: row `r` in `data[spans[2r] .. spans[2r + 1])`. */
 export interface KeySpans {
   readonly data: Uint8Array;
@@ -51,6 +54,23 @@ export class GroupKeyWriter {
     return { data: this.#buffer, spans: this.#spans };
   }
 
+  /**
+   * Whether the key of a row can be published: not too long, and its text UTF-8. Two keys of damaged text could otherwise be
+   * shown as one. Asked once for each new pane.
+   */
+  isUsable(columns: Columns, row: number): boolean {
+    let bytes = 0;
+    for (const field of this.#fields) {
+      const { kind, type, ints, nulls, data } = columns.columns[field];
+      if (kind !== "bytes" || nulls[row] !== 0) continue;
+      const start = ints[2 * row];
+      const end = ints[2 * row + 1];
+      bytes += end - start;
+      if (bytes > GROUP_KEY_BYTES_MAX || (type.type === "string" && !isUtf8(data, start, end))) return false;
+    }
+    return true;
+  }
+
   #write(column: Column, row: number, start: number): number {
     const { ints, kind } = column;
     const length = kind === "bytes" ? ints[2 * row + 1] - ints[2 * row] : 0;
@@ -84,6 +104,20 @@ export class GroupKeyWriter {
     larger.set(this.#buffer);
     this.#buffer = larger;
     this.#view = new DataView(larger.buffer);
+  }
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true });
+
+function isUtf8(data: Uint8Array, start: number, end: number): boolean {
+  let bits = 0;
+  for (let i = start; i < end; i++) bits |= data[i];
+  if (bits < 128) return true;
+  try {
+    strict.decode(data.subarray(start, end));
+    return true;
+  } catch {
+    return false;
   }
 }
 

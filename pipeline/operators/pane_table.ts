@@ -9,6 +9,8 @@ export class PaneTable {
   /** Slot + 1 by hash; 0 is free. */
   #index: Int32Array;
   #mask: number;
+  /** Where the last unsuccessful `find` ended. */
+  #vacant = 0;
   #capacity: number;
   #arena: Uint8Array;
   hashes: Int32Array;
@@ -45,20 +47,45 @@ export class PaneTable {
 
   /** The slot of a key in a window, a new one when it is not there yet. `hash` is `hashKey` of the same bytes. */
   slotOf(data: Uint8Array, start: number, end: number, hash: number, window: number): number {
+    const slot = this.find(data, start, end, hash, window);
+    return slot >= 0 ? slot : this.insert(data, start, end, hash, window);
+  }
+
+  /** The slot of a key in a window, -1 when it has none. */
+  find(data: Uint8Array, start: number, end: number, hash: number, window: number): number {
     // The window joins the hash by its number of seconds; its low bits alone differ little.
     const mixed = Math.imul(hash ^ (window / 1000), 0x9e3779b1);
-    const h = mixed ^ (mixed >>> 15);
     const { hashes, windows, keyEnds } = this;
     const index = this.#index;
     const mask = this.#mask;
-    let at = h & mask;
+    let at = (mixed ^ (mixed >>> 15)) & mask;
     for (let entry = index[at]; entry !== 0; at = (at + 1) & mask, entry = index[at]) {
       const slot = entry - 1;
       if (hashes[slot] !== hash || windows[slot] !== window) continue;
       const from = slot === 0 ? 0 : keyEnds[slot - 1];
       if (keyEnds[slot] - from === end - start && this.#sameKey(data, start, end, from)) return slot;
     }
-    return this.#insert(data, start, end, { hash, window, at });
+    this.#vacant = at;
+    return -1;
+  }
+
+  /** Gives a key that `find` has just not found its slot. */
+  insert(data: Uint8Array, start: number, end: number, hash: number, window: number): number {
+    const slot = this.length++;
+    const from = slot === 0 ? 0 : this.keyEnds[slot - 1];
+    const to = from + end - start;
+    if (to > this.#arena.length) {
+      const larger = new Uint8Array(2 ** Math.ceil(Math.log2(to + 1)));
+      larger.set(this.#arena);
+      this.#arena = larger;
+    }
+    for (let i = start, j = from; i < end; i++, j++) this.#arena[j] = data[i];
+    this.#index[this.#vacant] = slot + 1;
+    this.hashes[slot] = hash;
+    this.windows[slot] = window;
+    this.keyEnds[slot] = to;
+    if (this.length === this.#capacity) this.#grow();
+    return slot;
   }
 
   /** Forgets everything and keeps the memory. */
@@ -71,24 +98,6 @@ export class PaneTable {
     const arena = this.#arena;
     for (let i = start, j = from; i < end; i++, j++) if (data[i] !== arena[j]) return false;
     return true;
-  }
-
-  #insert(data: Uint8Array, start: number, end: number, entry: { hash: number; window: number; at: number }): number {
-    const slot = this.length++;
-    const from = slot === 0 ? 0 : this.keyEnds[slot - 1];
-    const to = from + end - start;
-    if (to > this.#arena.length) {
-      const larger = new Uint8Array(2 ** Math.ceil(Math.log2(to + 1)));
-      larger.set(this.#arena);
-      this.#arena = larger;
-    }
-    for (let i = start, j = from; i < end; i++, j++) this.#arena[j] = data[i];
-    this.#index[entry.at] = slot + 1;
-    this.hashes[slot] = entry.hash;
-    this.windows[slot] = entry.window;
-    this.keyEnds[slot] = to;
-    if (this.length === this.#capacity) this.#grow();
-    return slot;
   }
 
   #grow(): void {

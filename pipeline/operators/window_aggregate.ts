@@ -24,9 +24,9 @@ export interface Folded {
   readonly lateLength: number;
   /** Event time of each row of the chunk, milliseconds; NaN where there is no usable one. */
   readonly times: Float64Array;
-  /** Rows without a usable event time, `untimed[0 .. untimedLength)`. */
-  readonly untimed: Int32Array;
-  readonly untimedLength: number;
+  /** Rows without a usable event time (NaN in `times`) or key, `unusable[0 .. unusableLength)`. */
+  readonly unusable: Int32Array;
+  readonly unusableLength: number;
 }
 
 /** Sorts the rows of chunks into windows and adds them up by group key. */
@@ -38,7 +38,7 @@ export class WindowAggregate {
   readonly #rows: Int32Array;
   readonly #slots: Int32Array;
   readonly #late: Int32Array;
-  readonly #untimed: Int32Array;
+  readonly #unusable: Int32Array;
 
   /** `capacity`: most rows of a chunk. */
   constructor(plan: Plan, capacity: number) {
@@ -53,7 +53,7 @@ export class WindowAggregate {
     this.#rows = new Int32Array(capacity);
     this.#slots = new Int32Array(capacity);
     this.#late = new Int32Array(capacity);
-    this.#untimed = new Int32Array(capacity);
+    this.#unusable = new Int32Array(capacity);
   }
 
   /**
@@ -82,7 +82,7 @@ export class WindowAggregate {
     let windowEnd = NaN;
     let aggregated = 0;
     let lateLength = 0;
-    let untimedLength = 0;
+    let unusableLength = 0;
     let next = 0;
     for (let row = 0; row < columns.length; row++) {
       const time = times[row];
@@ -94,7 +94,7 @@ export class WindowAggregate {
       next++;
       if (!(time >= windowStart && time < windowEnd)) {
         if (time !== time) {
-          this.#untimed[untimedLength++] = row;
+          this.#unusable[unusableLength++] = row;
           continue;
         }
         windowStart = tumblingStart(time, sizeMs, offsetMs);
@@ -106,12 +106,21 @@ export class WindowAggregate {
       }
       const start = spans[2 * row];
       const end = spans[2 * row + 1];
+      const hash = hashKey(data, start, end);
+      let slot = table.find(data, start, end, hash, windowStart);
+      if (slot < 0) {
+        if (!this.#keys.isUsable(columns, row)) {
+          this.#unusable[unusableLength++] = row;
+          continue;
+        }
+        slot = table.insert(data, start, end, hash, windowStart);
+      }
       rows[aggregated] = row;
-      slots[aggregated++] = table.slotOf(data, start, end, hashKey(data, start, end), windowStart);
+      slots[aggregated++] = slot;
     }
     watermark.maxEventTimeMs = maxEventTimeMs;
     this.panes.add(columns, { rows, slots, length: aggregated });
-    return { aggregated, times, late: this.#late, lateLength, untimed: this.#untimed, untimedLength };
+    return { aggregated, times, late: this.#late, lateLength, unusable: this.#unusable, unusableLength };
   }
 }
 

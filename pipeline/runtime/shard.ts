@@ -15,6 +15,7 @@ import { ConfigError, MalformedRecordError } from "../errors.ts";
 import type { FetchedPart } from "../log/fetcher.ts";
 import { BatchScanner, readHeaders } from "../log/record_batch.ts";
 import { Records } from "../log/records.ts";
+import { GROUP_KEY_BYTES_MAX } from "../operators/group_key.ts";
 import type { PaneBatch } from "../operators/panes.ts";
 import { WindowAggregate } from "../operators/window_aggregate.ts";
 import { compileFilter } from "../plan/kernel.ts";
@@ -28,7 +29,7 @@ export const CHUNK_ROWS = 2048;
 /** Panes held between two flushes; reading waits at this. */
 export const PANES_MAX = 250_000;
 /** Bytes of group keys held between two flushes; reading waits at this. */
-export const KEY_BYTES_MAX = 64 * 1024 * 1024;
+export const PANE_KEY_BYTES_MAX = 64 * 1024 * 1024;
 /** Bytes of records set aside between two flushes; reading waits at this. */
 export const SET_ASIDE_BYTES_MAX = 8 * 1024 * 1024;
 /** What one compressed batch may grow to. */
@@ -37,6 +38,8 @@ export const DECOMPRESSED_BYTES_MAX = 64 * 1024 * 1024;
 const DECODERS_MAX = 256;
 
 const UNTIMED = "the event time is null, out of range, or more than a day after the record's own timestamp";
+
+const UNKEYED = `the group key is no UTF-8 text, or longer than ${GROUP_KEY_BYTES_MAX} bytes`;
 
 /** Where to go on in a partition. */
 export interface PartitionStart {
@@ -237,7 +240,8 @@ export class Shard {
 
   #full(): boolean {
     const { panes } = this.#windows;
-    return panes.length >= PANES_MAX || panes.keyBytes >= KEY_BYTES_MAX || this.#setAsideBytes >= SET_ASIDE_BYTES_MAX;
+    return panes.length >= PANES_MAX || panes.keyBytes >= PANE_KEY_BYTES_MAX ||
+      this.#setAsideBytes >= SET_ASIDE_BYTES_MAX;
   }
 
   /** The row after the run that starts at `from`: rows with the same schema id. */
@@ -322,8 +326,10 @@ export class Shard {
       const row = folded.late[i];
       this.#setRowAside(state, columns.source[row], { why: "late", reason: this.#lateReason(folded.times[row]) });
     }
-    for (let i = 0; i < folded.untimedLength; i++) {
-      this.#setRowAside(state, columns.source[folded.untimed[i]], { why: "dead", reason: UNTIMED });
+    for (let i = 0; i < folded.unusableLength; i++) {
+      const row = folded.unusable[i];
+      const reason = Number.isNaN(folded.times[row]) ? UNTIMED : UNKEYED;
+      this.#setRowAside(state, columns.source[row], { why: "dead", reason });
     }
   }
 

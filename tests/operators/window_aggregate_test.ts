@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type Column, Columns, type FieldType } from "../../pipeline/columns.ts";
 import { decimalText } from "../../pipeline/decimal.ts";
+import { GROUP_KEY_BYTES_MAX, GroupKeyWriter } from "../../pipeline/operators/group_key.ts";
 import { AHEAD_MS_MAX, WindowAggregate } from "../../pipeline/operators/window_aggregate.ts";
 import { WindowState } from "../../pipeline/runtime/window_state.ts";
 import type { ResultRows } from "../../pipeline/sinks/sink.ts";
@@ -165,7 +166,7 @@ Deno.test("windows, keys, lateness and counts are those of a plain map, for all 
         });
         assert.equal(folded.aggregated, aggregated);
         assert.deepEqual([...folded.late.subarray(0, folded.lateLength)], late);
-        assert.deepEqual([...folded.untimed.subarray(0, folded.untimedLength)], untimed);
+        assert.deepEqual([...folded.unusable.subarray(0, folded.unusableLength)], untimed);
         assert.equal(watermark.currentMs, Math.max(most - latenessMs, raised), "filtered rows tell the time too");
         if (chunk.flush) {
           state.merge(operator.panes.batch());
@@ -227,9 +228,31 @@ Deno.test("an event time far ahead of the record's own timestamp is not believed
     timestamps: Float64Array.of(own, own, -1),
   });
   assert.deepEqual(
-    [...folded.untimed.subarray(0, folded.untimedLength)],
+    [...folded.unusable.subarray(0, folded.unusableLength)],
     [0],
     "the last has no timestamp to compare with",
   );
   assert.equal(folded.aggregated, 2);
+});
+
+Deno.test("a key that cannot be published sets its record aside, whether it is new or not", () => {
+  const writer = new GroupKeyWriter([0], [{ type: "string", nullable: false }], 4);
+  const columns = new Columns([{ type: "string", nullable: false }], 4);
+  const text = new TextEncoder();
+  const keys = [
+    text.encode("größe"),
+    Uint8Array.of(0x61, 0xff),
+    new Uint8Array(GROUP_KEY_BYTES_MAX).fill(0x61),
+    new Uint8Array(GROUP_KEY_BYTES_MAX + 1).fill(0x61),
+  ];
+  const data = new Uint8Array(keys.reduce((sum, key) => sum + key.length, 0));
+  let at = 0;
+  keys.forEach((key, row) => {
+    data.set(key, at);
+    columns.columns[0].ints[2 * row] = at;
+    columns.columns[0].ints[2 * row + 1] = at += key.length;
+  });
+  columns.columns[0].data = data;
+  columns.length = keys.length;
+  assert.deepEqual(keys.map((_, row) => writer.isUsable(columns, row)), [true, false, true, false]);
 });
