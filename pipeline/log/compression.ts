@@ -31,7 +31,9 @@ export function decompress(codec: number, bytes: Uint8Array, bytesMax: number): 
 
 function withLimit(inflate: () => Uint8Array, bytesMax: number): Uint8Array {
   try {
-    return inflate();
+    const { buffer, byteOffset, byteLength } = inflate();
+    // As a plain array: `slice` of a Node Buffer is no copy, and would hold on to the whole batch.
+    return new Uint8Array(buffer, byteOffset, byteLength);
   } catch (error) {
     if ((error as { code?: string }).code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(bytesMax);
     throw new MalformedRecordError((error as Error).message);
