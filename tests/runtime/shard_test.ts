@@ -4,7 +4,7 @@ import { MalformedRecordError } from "../../pipeline/errors.ts";
 import { CorruptBatchError } from "../../pipeline/log/record_batch.ts";
 import type { AvroSchema, Plan } from "../../pipeline/plan/plan.ts";
 import {
-  KEY_BYTES_MAX,
+  PANE_KEY_BYTES_MAX,
   PANES_MAX,
   type PartitionStart,
   SET_ASIDE_BYTES_MAX,
@@ -287,9 +287,12 @@ Deno.test("reading waits for a flush at the bound of bytes set aside", async () 
 });
 
 Deno.test("reading waits for a flush at the bound of bytes of keys", async () => {
-  const k = "k".repeat(16_000);
-  const records = Array.from({ length: 7_000 }, (_, i) => recordOf(encode({ k: `${i}${k}`, v: 1, at: 1 })));
-  await fillsUp(records, ({ panes }) => panes.keys.length >= KEY_BYTES_MAX && panes.keys.length < 2 * KEY_BYTES_MAX);
+  const k = "k".repeat(1_000);
+  const records = Array.from({ length: 70_000 }, (_, i) => recordOf(encode({ k: `${i}${k}`, v: 1, at: 1 })));
+  await fillsUp(
+    records,
+    ({ panes }) => panes.keys.length >= PANE_KEY_BYTES_MAX && panes.keys.length < 2 * PANE_KEY_BYTES_MAX,
+  );
 });
 
 Deno.test("a shard that waits for a flush can be closed", async () => {
