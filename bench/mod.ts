@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Call } from "../cli/commands.ts";
+import type { Call } from "../cli/call.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
 import { decode } from "./cases/decode.ts";
 import { drain } from "./cases/drain.ts";

@@ -7,16 +7,11 @@ import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { BENCH_OPTIONS } from "../bench/options.ts";
 import { type Config, readConfig, settingsOf } from "../pipeline/config.ts";
 import { ConfigError } from "../pipeline/errors.ts";
+import type { Call, Option } from "./call.ts";
 import { Exit } from "./exit.ts";
-import { createLogger, type Logger } from "./log.ts";
+import { createLogger } from "./log.ts";
 import { REPLAY_OPTIONS } from "./replay_options.ts";
 import { VERSION } from "./version.ts";
-
-interface Option {
-  readonly flag: string;
-  readonly placeholder: string;
-  readonly help: string;
-}
 
 interface Command {
   readonly name: string;
@@ -24,15 +19,6 @@ interface Command {
   readonly summary: string;
   readonly options: readonly Option[];
   readonly run: (call: Call) => Promise<number>;
-}
-
-/** One call of a command, with the options it declared. */
-export interface Call {
-  readonly flags: Readonly<Record<string, string | undefined>>;
-  readonly positionals: readonly string[];
-  readonly log: Logger;
-  /** Ends with Ctrl-C or SIGTERM. */
-  readonly signal: AbortSignal;
 }
 
 const CONFIG_OPTION: Option = {

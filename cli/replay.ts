@@ -9,7 +9,7 @@ import { createRegistryClient } from "../pipeline/log/registry_client.ts";
 import { loadStreams } from "../pipeline/plan/load.ts";
 import type { AvroSchema, Plan } from "../pipeline/plan/plan.ts";
 import { parseSpeed, replayFile } from "../pipeline/sources/file_replay.ts";
-import type { Call } from "./commands.ts";
+import type { Call } from "./call.ts";
 import { Exit } from "./exit.ts";
 import { projectPath } from "./paths.ts";
 

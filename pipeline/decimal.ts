@@ -13,7 +13,7 @@ export function decimalText(unscaled: bigint, scale: number): string {
 }
 
 /** A two's complement, big-endian integer of any length; no bytes are zero. */
-export function bigintFromBytes(data: Uint8Array, start: number, end: number): bigint {
+export function bigintFromBytes(data: Uint8Array, start = 0, end = data.length): bigint {
   if (end <= start) return 0n;
   let value = BigInt(data[start] << 24 >> 24);
   for (let i = start + 1; i < end; i++) value = (value << 8n) | BigInt(data[i]);

@@ -66,26 +66,12 @@ export function parseShortDecimal(text: string, precision: number, scale: number
   return negative && value > 0 ? -value : value;
 }
 
-/** The decimal as text, with as many digits after the point as the scale says. */
-export function formatDecimal(unscaled: bigint, scale: number): string {
-  const digits = (unscaled < 0n ? -unscaled : unscaled).toString().padStart(scale + 1, "0");
-  const text = scale === 0 ? digits : `${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
-  return unscaled < 0n ? `-${text}` : text;
-}
-
 /** Two's complement, big-endian, in `length` bytes, or as few as hold the value. */
 export function unscaledBytes(value: bigint, length?: number): Uint8Array {
   const bits = (value < 0n ? -value - 1n : value).toString(2).length + (value === 0n || value === -1n ? 0 : 1);
   const bytes = new Uint8Array(length ?? Math.ceil(bits / 8));
   for (let i = bytes.length - 1, rest = value; i >= 0; i--, rest >>= 8n) bytes[i] = Number(rest & 0xffn);
   return bytes;
-}
-
-/** The integer whose two's complement, big-endian, the bytes are; 0 for no bytes. */
-export function unscaledValue(bytes: Uint8Array): bigint {
-  let hex = "";
-  for (const byte of bytes) hex += byte.toString(16).padStart(2, "0");
-  return hex === "" ? 0n : BigInt.asIntN(8 * bytes.length, BigInt(`0x${hex}`));
 }
 
 /** A value as a message shows it, cut short. What is inside objects and lists is not shown: they may be of any size. */

@@ -4,7 +4,8 @@
  * @module
  */
 import type { ByteWriter } from "./byte_writer.ts";
-import { formatDecimal, parseDecimal, quote, Refused, unscaledBytes, unscaledValue } from "./decimal_text.ts";
+import { bigintFromBytes, decimalText } from "../decimal.ts";
+import { parseDecimal, quote, Refused, unscaledBytes } from "./decimal_text.ts";
 import { type AvroType, describe, type Logical } from "./schema.ts";
 import { formatDate, formatTime, formatTimestamp, parseDate, parseTime, parseTimestamp } from "./time_text.ts";
 import { isUuidString, uuidBytes, writeUuidText } from "./uuid.ts";
@@ -95,7 +96,7 @@ export function logicalText(logical: Logical, value: bigint | Uint8Array): strin
   if (value instanceof Uint8Array) {
     if (logical.kind === "decimal") {
       // Making digits of a very long integer takes quadratic time, and no decimal is that long.
-      return value.length > DECIMAL_BYTES_SHOWN_MAX ? null : formatDecimal(unscaledValue(value), logical.scale);
+      return value.length > DECIMAL_BYTES_SHOWN_MAX ? null : decimalText(bigintFromBytes(value), logical.scale);
     }
     const text = new Uint8Array(36);
     writeUuidText(value, 0, text, 0);

@@ -2,7 +2,8 @@ import fc from "fast-check";
 import { deepStrictEqual, equal, throws } from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { ByteWriter, WRITER_BYTES_MAX } from "../../pipeline/codec/byte_writer.ts";
-import { formatDecimal, parseDecimal, parseShortDecimal, Refused } from "../../pipeline/codec/decimal_text.ts";
+import { parseDecimal, parseShortDecimal, Refused } from "../../pipeline/codec/decimal_text.ts";
+import { decimalText } from "../../pipeline/decimal.ts";
 import { createRowEncoder } from "../../pipeline/codec/encode.ts";
 import { schemaIdAt, writeFrame } from "../../pipeline/codec/framing.ts";
 import { fieldTypes } from "../../pipeline/codec/schema.ts";
@@ -27,7 +28,7 @@ const digits = (precision: number) => {
 };
 const uuid = fc.uuid();
 const asDecimal = (precision: number, scale: number) =>
-  digits(precision).map((n): [ResultValue, Plain] => [formatDecimal(n, scale), n]);
+  digits(precision).map((n): [ResultValue, Plain] => [decimalText(n, scale), n]);
 const CASES: readonly (readonly [SchemaJson, fc.Arbitrary<[ResultValue, Plain]>])[] = [
   ["boolean", fc.boolean().map((v) => [v, v ? 1 : 0])],
   ["int", fc.integer().map((v) => [v, v])],

@@ -3,7 +3,7 @@ import { bigintAt, type Column, columnKind, Columns, type FieldType } from "../.
 import { createDecoder } from "../../pipeline/codec/projection.ts";
 import { FRAME_BYTES, writeFrame } from "../../pipeline/codec/framing.ts";
 import { projectableField } from "../../pipeline/codec/schema.ts";
-import { unscaledValue } from "../../pipeline/codec/decimal_text.ts";
+import { bigintFromBytes } from "../../pipeline/decimal.ts";
 import { Records } from "../../pipeline/log/records.ts";
 import type { AvroSchema, PlanField } from "../../pipeline/plan/plan.ts";
 
@@ -75,7 +75,7 @@ export function plain(column: Column, row: number): Plain {
       return column.floats[row];
     case "bytes": {
       const bytes = column.data.subarray(column.ints[2 * row], column.ints[2 * row + 1]);
-      if (column.type.type === "decimal") return unscaledValue(bytes);
+      if (column.type.type === "decimal") return bigintFromBytes(bytes);
       // Text need not be UTF-8: avsc too shows U+FFFD for what is not.
       return column.type.type === "bytes" ? latin1(bytes) : utf8.decode(bytes);
     }
@@ -87,7 +87,7 @@ export function expected(type: FieldType, value: unknown): Plain | "bad" {
   if (value === null) return null;
   if (type.type === "decimal") {
     const bytes = value as Uint8Array;
-    const unscaled = unscaledValue(bytes);
+    const unscaled = bigintFromBytes(bytes);
     const fits = bytes.length > 0 && (unscaled < 0n ? -unscaled : unscaled) < 10n ** BigInt(type.precision);
     return fits ? unscaled : "bad";
   }
