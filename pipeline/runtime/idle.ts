@@ -1,3 +1,5 @@
+import type { Plan } from "../plan/plan.ts";
+import { tumblingStart } from "../windows/tumbling.ts";
 import type { PartitionLedger } from "./partition_ledger.ts";
 
 /**
@@ -7,16 +9,24 @@ import type { PartitionLedger } from "./partition_ledger.ts";
  * the wall clock, less the lateness allowed, but not beyond the last open window: so the last windows of a live stream close
  * when their time is over, and those of a replayed past close at once, while what may come after them stays welcome.
  *
+ * A watermark is raised to a window's end, never into one: only ends make a difference, and each raise has to be saved.
+ *
  * @param latestEndMs end of the latest open window, -Infinity when none is open
  */
 export function idleRaises(
   partitions: readonly PartitionLedger[],
-  times: { readonly nowMs: number; readonly allowedLatenessMs: number; readonly latestEndMs: number },
+  times: {
+    readonly nowMs: number;
+    readonly allowedLatenessMs: number;
+    readonly latestEndMs: number;
+    readonly window: Plan["window"];
+  },
 ): Map<number, number> {
   const speaking = partitions.filter(({ idle }) => !idle);
-  const target = speaking.length > 0
+  const reached = speaking.length > 0
     ? Math.min(...speaking.map(({ watermarkMs }) => watermarkMs))
     : Math.min(times.nowMs - times.allowedLatenessMs, times.latestEndMs);
+  const target = tumblingStart(reached, times.window.sizeMs, times.window.offsetMs);
   const raises = new Map<number, number>();
   for (const partition of partitions) {
     if (partition.idle && partition.watermarkMs < target) raises.set(partition.partition, target);

@@ -16,6 +16,8 @@ import { WindowState } from "./window_state.ts";
 const EPOCH_MS = 100;
 /** Panes kept open over all windows of a pipeline. Beyond it, it stops rather than fill the memory. */
 export const OPEN_PANES_MAX = 5_000_000;
+/** Windows kept open; an empty one takes some kilobytes. */
+export const OPEN_WINDOWS_MAX = 50_000;
 /** A partition further ahead of the slowest than this many windows is not read until the others have come closer. */
 const AHEAD_WINDOWS_MAX = 16;
 /** How long a stop lets writes under way, and the last epoch, take. What is not written then is read again at the next start. */
@@ -34,6 +36,9 @@ export interface RunnerDeps {
   readonly setAside: SetAsideSink;
   readonly checkpoints: CheckpointStore;
   readonly checkpointEveryMs: number;
+  /** Instead of `OPEN_PANES_MAX` and `OPEN_WINDOWS_MAX`. */
+  readonly openPanesMax?: number;
+  readonly openWindowsMax?: number;
   /** Told of rows once they are durable. */
   readonly onRows: (rows: ResultRows) => void;
   /** Told of positions once they are saved; advisory, for tools that show lag. */
@@ -78,9 +83,9 @@ export class PipelineRunner {
     this.#state = "starting";
     this.#reason = null;
     this.#waiting.clear();
-    const failure = Promise.withResolvers<never>();
-    failure.promise.catch(() => {});
-    // Writing outlives the signal by a little, so that an epoch under way is not torn.
+    this.#rateIn = new Rate();
+    this.#rateOut = new Rate();
+    // Writing outlives the signal by a little, so that an epoch under way is not torn. It ends at once when a shard fails.
     const writing = new AbortController();
     const stopped = new AbortController();
     const onStop = () => {
@@ -100,7 +105,10 @@ export class PipelineRunner {
         const handle = await this.#deps.hosts[host].open(this.plan, partitions, {
           onFull: () => poke(),
           onWaiting: (reason) => this.setWaiting(`reading (${host})`, reason),
-          onFailed: failure.reject,
+          onFailed: (error) => {
+            writing.abort(error);
+            poke();
+          },
         });
         shards.push({ handle, partitions: partitions.map(({ partition }) => partition) });
       }
@@ -110,11 +118,12 @@ export class PipelineRunner {
       let checked = saved;
       while (!signal.aborted) {
         const poked = new Promise<void>((resolve) => poke = resolve);
-        await Promise.race([this.#pause(EPOCH_MS, signal), poked, failure.promise]);
+        await Promise.race([this.#pause(EPOCH_MS, signal), poked]);
+        writing.signal.throwIfAborted();
         const now = this.#deps.clock.monotonic();
         const isEarly = this.plan.emitEveryMs !== null && now - early >= this.plan.emitEveryMs;
         if (isEarly) early = now;
-        await Promise.race([this.#runEpoch(shards, { early: isEarly, signal: writing.signal }), failure.promise]);
+        await this.#runEpoch(shards, { early: isEarly, signal: writing.signal });
         if (now - saved >= this.#deps.checkpointEveryMs || this.#partitions.some(({ undecided }) => undecided)) {
           await this.#save();
           saved = this.#deps.clock.monotonic();
@@ -128,7 +137,8 @@ export class PipelineRunner {
       await this.#runEpoch(shards, { early: this.plan.emitEveryMs !== null, signal: writing.signal });
       await this.#save();
       this.#state = "stopped";
-    } catch (error) {
+    } catch (thrown) {
+      const error = writing.signal.aborted ? writing.signal.reason : thrown;
       if (signal.aborted && error instanceof UnavailableError) {
         this.#state = "stopped";
         return;
@@ -156,6 +166,7 @@ export class PipelineRunner {
 
   status(): PipelineStatus {
     const now = this.#deps.clock.now();
+    const monotonic = this.#deps.clock.monotonic();
     const partitions = this.#partitions.map((partition) => partition.status(now));
     const watermarkMs = this.#watermarkMs();
     const [waiting] = this.#waiting.values();
@@ -166,7 +177,7 @@ export class PipelineRunner {
       state: this.#state === "running" && waiting !== undefined ? "waiting" : this.#state,
       reason: this.#reason ?? waiting ?? null,
       lastError: this.#lastError,
-      rates: { inPerSecond: this.#rateIn.perSecond, outPerSecond: this.#rateOut.perSecond },
+      rates: { inPerSecond: this.#rateIn.perSecond(monotonic), outPerSecond: this.#rateOut.perSecond(monotonic) },
       lagRecords: partitions.reduce((sum, { lagRecords }) => sum + Math.max(0, lagRecords), 0),
       lagSeconds: Math.max(0, ...partitions.map(({ lagSeconds }) => lagSeconds)),
       watermarkMs: known ? watermarkMs : null,
@@ -203,11 +214,15 @@ export class PipelineRunner {
       const earliest = unread.length > 0
         ? await cluster.offsets(plan.topic, unread, "earliest")
         : new Map<number, number>();
+      // A partition added later cannot add to windows that closed without it: its records for those are late.
+      const closedMs = checkpoint
+        ? leastWatermark(checkpoint.partitions.map((partition) => new PartitionLedger(plan, partition)))
+        : -Infinity;
+      const raisedToMs = closedMs === -Infinity ? null : closedMs;
       this.#partitions = [...found.leaders.keys()].map((partition) =>
         new PartitionLedger(
           plan,
-          saved.get(partition) ??
-            { partition, position: earliest.get(partition)!, maxEventTimeMs: null, raisedToMs: null },
+          saved.get(partition) ?? { partition, position: earliest.get(partition)!, maxEventTimeMs: null, raisedToMs },
         )
       );
     } finally {
@@ -229,6 +244,7 @@ export class PipelineRunner {
       nowMs: clock.now(),
       allowedLatenessMs: this.plan.allowedLatenessMs,
       latestEndMs: this.#windows.latestEndMs,
+      window: this.plan.window,
     });
     const paused = this.#aheadPartitions();
     const flushes = await Promise.all(shards.map(({ handle }) => handle.flush({ raises, paused })));
@@ -256,14 +272,14 @@ export class PipelineRunner {
       this.#windows.merge(flush.panes);
       for (const progress of flush.partitions) byNumber.get(progress.partition)!.advance(progress);
     }
-    const { openPanes } = this.#windows;
-    if (openPanes > OPEN_PANES_MAX) {
-      throw new ConfigError({
-        where: `streams: ${this.plan.name}`,
-        problem:
-          `${openPanes} panes are open, more than the ${OPEN_PANES_MAX} that fit: group by fewer keys, or use shorter windows`,
-      });
-    }
+    const { openPanes, openWindows } = this.#windows;
+    const { openPanesMax = OPEN_PANES_MAX, openWindowsMax = OPEN_WINDOWS_MAX } = this.#deps;
+    const problem = openPanes > openPanesMax
+      ? `${openPanes} panes are open, more than the ${openPanesMax} that fit: group by fewer keys, or use shorter windows`
+      : openWindows > openWindowsMax
+      ? `${openWindows} windows are open, more than the ${openWindowsMax} that fit: use longer windows, or allow less lateness`
+      : null;
+    if (problem !== null) throw new ConfigError({ where: `streams: ${this.plan.name}`, problem });
   }
 
   async #save(): Promise<void> {
@@ -297,9 +313,7 @@ export class PipelineRunner {
 
   /** The least watermark of all partitions: windows that end before it are complete. */
   #watermarkMs(): number {
-    return this.#partitions.length === 0
-      ? -Infinity
-      : Math.min(...this.#partitions.map(({ watermarkMs }) => watermarkMs));
+    return leastWatermark(this.#partitions);
   }
 
   /** Partitions so far ahead in event time that reading on would only open more windows. */
@@ -324,6 +338,10 @@ export class PipelineRunner {
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     await this.#deps.clock.sleep(ms, signal).catch(() => {});
   }
+}
+
+function leastWatermark(partitions: readonly PartitionLedger[]): number {
+  return partitions.length === 0 ? -Infinity : Math.min(...partitions.map(({ watermarkMs }) => watermarkMs));
 }
 
 function describe(plan: Plan): PipelineStatus["definition"] {

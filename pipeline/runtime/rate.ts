@@ -11,10 +11,11 @@ export class Rate {
     while (this.#samples.length > 2 && this.#samples[1].atMs <= atMs - SPAN_MS) this.#samples.shift();
   }
 
-  get perSecond(): number {
-    const first = this.#samples[0];
+  /** The average up to `nowMs`; nothing noted for a while means that nothing grew. */
+  perSecond(nowMs: number): number {
     const last = this.#samples.at(-1);
-    if (!first || !last || last.atMs === first.atMs) return 0;
-    return 1000 * (last.total - first.total) / (last.atMs - first.atMs);
+    if (!last) return 0;
+    const first = this.#samples.findLast(({ atMs }) => atMs <= nowMs - SPAN_MS) ?? this.#samples[0];
+    return nowMs > first.atMs ? 1000 * (last.total - first.total) / (nowMs - first.atMs) : 0;
   }
 }

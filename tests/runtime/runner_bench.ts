@@ -1,0 +1,168 @@
+import type { Checkpoint, CheckpointStore } from "../../pipeline/checkpoint/checkpoint.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "../../pipeline/checkpoint/checkpoint.ts";
+import type { Cluster } from "../../pipeline/log/cluster.ts";
+import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
+import { PipelineRunner, type RunnerDeps } from "../../pipeline/runtime/pipeline_runner.ts";
+import { Shard } from "../../pipeline/runtime/shard.ts";
+import type { ShardEvents, ShardHost } from "../../pipeline/runtime/shard_host.ts";
+import type { ResultRows, ResultValue, SetAsideRecord } from "../../pipeline/sinks/sink.ts";
+import { MemorySink } from "../sinks/memory_sink.ts";
+import { encode, type Event, PartitionLog, recordOf, SCHEMAS } from "./logs.ts";
+import { VirtualClock } from "./virtual_clock.ts";
+
+/** The crash that a test asked for. */
+export class Crash extends Error {}
+
+/** Everything a runner runs against, in memory; it outlives runners, as brokers and databases do. */
+export class RunnerBench {
+  readonly plan: Plan;
+  readonly clock = new VirtualClock();
+  readonly logs: PartitionLog[];
+  readonly sink: MemorySink;
+  readonly published: ResultRows[] = [];
+  readonly aside: SetAsideRecord[] = [];
+  readonly live: ResultRows[] = [];
+  readonly noted: ReadonlyMap<number, number>[] = [];
+  saved: Uint8Array | null = null;
+  saves = 0;
+  flushes = 0;
+  paused: readonly number[] = [];
+  events: ShardEvents | null = null;
+  /** Batches taken of each partition before a flush. */
+  batchesPerFlush = 1;
+  /** Called at every point where a process can die, with its name; throws to die there. */
+  step: (name: string) => void = () => {};
+  /** Awaited by each write to the sink. */
+  sinkGate: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
+
+  constructor(plan: Plan, partitions: readonly (readonly (readonly Event[])[])[]) {
+    this.plan = plan;
+    this.logs = partitions.map(() => new PartitionLog());
+    partitions.forEach((batches, partition) => batches.forEach((events) => this.append(partition, ...events)));
+    this.sink = new MemorySink(resultColumns(plan));
+  }
+
+  append(partition: number, ...events: Event[]): void {
+    this.logs[partition].append(events.map((event) => recordOf(encode(event), this.clock.now())));
+  }
+
+  get checkpoint(): Checkpoint | null {
+    return this.saved && decodeCheckpoint(this.saved);
+  }
+
+  /** Final rows as `key window count sum revision`, in order. */
+  finals(): string[] {
+    return this.sink.rows().filter((row) => row.at(-1) === true).map(([k, start, , n, total, revision]) =>
+      `${k} ${start} n=${n} total=${total} revision=${revision}`
+    ).sort();
+  }
+
+  runner(deps: Partial<RunnerDeps> = {}): PipelineRunner {
+    const store: CheckpointStore = {
+      load: () => {
+        this.step("load");
+        return Promise.resolve(this.checkpoint);
+      },
+      save: (_, checkpoint) => {
+        this.step("before save");
+        this.saved = encodeCheckpoint(checkpoint);
+        this.saves++;
+        this.step("after save");
+        return Promise.resolve();
+      },
+    };
+    const cluster = {
+      leaders: () => {
+        this.step("leaders");
+        return Promise.resolve({ topic: "t", leaders: this.logs.map(() => 1) });
+      },
+      offsets: (_: string, partitions: number[]) => Promise.resolve(new Map(partitions.map((p) => [p, 0]))),
+      close: () => Promise.resolve(),
+      // Boundary: the runner uses these three methods of the class, which cannot be made without a broker.
+    } as unknown as Cluster;
+    return new PipelineRunner(this.plan, {
+      clock: this.clock,
+      hosts: [this.#host(), this.#host()],
+      cluster: () => cluster,
+      sink: {
+        name: "memory",
+        write: async (rows, options) => {
+          await this.sinkGate(options.signal);
+          this.step("before sink");
+          this.published.push(rows);
+          await this.sink.write(rows, options);
+          this.step("after sink");
+        },
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      },
+      setAside: {
+        write: (records) => {
+          this.step("before set aside");
+          this.aside.push(...records);
+          this.step("after set aside");
+          return Promise.resolve();
+        },
+        [Symbol.asyncDispose]: () => Promise.resolve(),
+      },
+      checkpoints: store,
+      checkpointEveryMs: 450,
+      onRows: (rows) => this.live.push(rows),
+      onSaved: (positions) => this.noted.push(positions),
+      ...deps,
+    });
+  }
+
+  /** Starts a runner; `stop` ends it as Ctrl-C does. */
+  start(deps: Partial<RunnerDeps> = {}) {
+    const ended = new AbortController();
+    const runner = this.runner(deps);
+    const result = runner.run(ended.signal).then(() => null, (error: Error) => error);
+    return {
+      runner,
+      result,
+      stop: async () => {
+        ended.abort(new Error("stop"));
+        // What still waits at the end waits for time.
+        for (let i = 0; i < 40; i++) await this.clock.pass(100);
+        return await result;
+      },
+    };
+  }
+
+  #host(): ShardHost {
+    return {
+      open: (plan, partitions, events) => {
+        this.step("open");
+        this.events = events;
+        const shard = new Shard(plan, partitions, {
+          clock: this.clock,
+          schemaById: (id) => Promise.resolve(SCHEMAS[id] ?? null),
+          onFull: events.onFull,
+        });
+        return Promise.resolve({
+          flush: async ({ raises, paused }) => {
+            this.step("flush");
+            this.flushes++;
+            this.paused = paused;
+            const flush = shard.flush(raises);
+            // Reading goes on after a flush, for the next one.
+            for (const partition of shard.partitions.filter((partition) => !paused.includes(partition))) {
+              const log = this.logs[partition];
+              await shard.take(log.fetch(partition, shard.positionOf(partition), this.batchesPerFlush));
+            }
+            return flush;
+          },
+          close: () => Promise.resolve(shard.close()),
+        });
+      },
+    };
+  }
+}
+
+/** The rows of a publication as objects. */
+export function objects({ columns, values, length }: ResultRows): Record<string, ResultValue>[] {
+  return Array.from(
+    { length },
+    (_, row) => Object.fromEntries(columns.map(({ name }, column) => [name, values[column][row]])),
+  );
+}
