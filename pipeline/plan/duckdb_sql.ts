@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { FieldType } from "../columns.ts";
 import type { Plan, Selected } from "./plan.ts";
 import { duckdbType } from "./sql_types.ts";
 
@@ -44,9 +45,19 @@ GROUP BY ${grouped.join(", ")}`;
 function aggregate(plan: Plan, { aggregate, accumulators, type }: Selected): string {
   const { field } = plan.accumulators[accumulators[0]];
   const column = field === null ? "*" : `f${field}`;
-  // Like the pipeline, DuckDB divides a decimal's unscaled sum by count and scale in one step: one rounding, the same double.
-  if (aggregate === "avg") return `avg(${column})`;
+  if (aggregate === "avg") return mean(column, plan.fields[field!].type);
   return `CAST(${aggregate}(${column}) AS ${duckdbType(type)})`;
+}
+
+/**
+ * The mean as the pipeline defines it: the exact unscaled sum and its divisor as doubles, divided once. DuckDB's own `avg` divides in
+ * long double and rounds again, which differs in the last bit for one mean in some ten thousand, and by machine.
+ */
+function mean(column: string, type: FieldType): string {
+  if (type.type === "double" || type.type === "float") return `sum(${column}) / nullif(count(${column}), 0)`;
+  const scale = type.type === "decimal" ? type.scale : 0;
+  // Text becomes the nearest double, whatever its length.
+  return `CAST(replace(CAST(sum(${column}) AS VARCHAR), '.', '') AS DOUBLE) / nullif(count(${column}) * 1e${scale}, 0)`;
 }
 
 /** A column, or a field of a struct: `"merchant"."country"`. */

@@ -34,32 +34,32 @@ export async function readToEnd(tailrace: Tailrace, plan: Plan, withinMs = 60_00
   }, withinMs);
 }
 
+/** How many records the topic holds, and how many were set aside. */
 export interface Comparison {
-  readonly rows: number;
   readonly records: number;
   readonly late: number;
   readonly dead: number;
 }
 
 /**
- * Asserts that the table of the pipeline holds exactly what the topic's records give, early rows of open windows included, less
- * the records that were set aside. Nothing may be written to the topic meanwhile.
+ * Asserts that the tables of pipelines over one topic hold exactly what its records give, early rows of open windows included, less
+ * the records that each set aside. Nothing may be written to the topic meanwhile.
  */
-export async function assertTableIsExact(tailrace: Tailrace, plan: Plan): Promise<Comparison> {
-  await readToEnd(tailrace, plan);
-  const all = await readTopic(tailrace.brokers, plan.topic);
-  const aside = {
-    late: setAsideBy(plan, await readTopic(tailrace.brokers, `${plan.topic}.late`)),
-    dead: setAsideBy(plan, await readTopic(tailrace.brokers, `${plan.topic}.dead`)),
-  };
-  const records = all.filter(({ partition, offset }) =>
-    !aside.late.has(`${partition}/${offset}`) && !aside.dead.has(`${partition}/${offset}`)
+export async function assertTablesAreExact(tailrace: Tailrace, pipelines: readonly string[]): Promise<Comparison> {
+  const plans = await Promise.all(pipelines.map(planOf));
+  const [{ topic }] = plans;
+  for (const plan of plans) await readToEnd(tailrace, plan);
+  const [all, late, dead] = await Promise.all(
+    [topic, `${topic}.late`, `${topic}.dead`].map((topic) => readTopic(tailrace.brokers, topic)),
   );
   await using folder = temporaryFolder();
-  const relation = await transactionsRelation(tailrace, records, `${folder.path}/records.csv`);
-  const expected = await recomputed(plan, relation);
-  await assertTableHolds(tailrace, plan, expected);
-  return { rows: expected.size, records: all.length, late: aside.late.size, dead: aside.dead.size };
+  for (const plan of plans) {
+    const aside = setAsideBy(plan, [...late, ...dead]);
+    const records = all.filter(({ partition, offset }) => !aside.has(`${partition}/${offset}`));
+    const relation = await transactionsRelation(tailrace, records, `${folder.path}/${plan.name}.csv`);
+    await assertTableHolds(tailrace, plan, await recomputed(plan, relation));
+  }
+  return { records: all.length, late: late.length, dead: dead.length };
 }
 
 /** Asserts that the pipeline's table has these rows and no others, as soon as the last early updates are written. */

@@ -61,7 +61,7 @@ Deno.test("one command brings a screen, closed windows over REST and in PostgreS
 
   await t.step("the line for live results streams events", async () => {
     // A person would press Ctrl-C; here it is cut off after some seconds.
-    const { stdout } = await shell(`timeout 4 ${pasted(tailrace.screen, "live")}`);
+    const { stdout } = await shell(`timeout 2.5 ${pasted(tailrace.screen, "live")}`);
     const ids = stdout.split("\n").filter((line) => /^id: \w+-\d+$/.test(line));
     assert.ok(ids.length > 0, stdout.slice(0, 500));
     const data = stdout.split("\n").filter((line) => line.startsWith('data: {"pipeline":"account_minute","rows":[{'));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import avsc from "avsc";
 import { FREE_PORTS, runToEnd, Tailrace, temporaryFolder } from "./harness.ts";
-import { assertFlightsAreExact, FLIGHTS, replayFlights } from "./replay_checks.ts";
+import { assertFlightsAreExact, assertFlightsBecomeFinal, FLIGHTS, replayFlights } from "./replay_checks.ts";
 import { readTopic } from "./topic_reader.ts";
 
 Deno.test("replay plays files into a running Tailrace", async (t) => {
@@ -73,5 +73,9 @@ Deno.test("replay plays files into a running Tailrace", async (t) => {
     const { code, stderr } = await runToEnd(["replay", path, "--topic", "t", "--brokers", "127.0.0.1:1"]);
     assert.equal(code, 1, stderr);
     assert.match(stderr, /127\.0\.0\.1:1/);
+  });
+
+  await t.step("the flights' windows have become final by themselves, and are still exact", async () => {
+    await assertFlightsBecomeFinal(tailrace, FLIGHTS);
   });
 });

@@ -9,9 +9,9 @@ import { systemClock } from "../../pipeline/clock.ts";
 import { Cluster } from "../../pipeline/log/cluster.ts";
 import { createRegistryClient } from "../../pipeline/log/registry_client.ts";
 import { generate } from "../../pipeline/sources/generator.ts";
-import { assertTableIsExact, planOf } from "../e2e/exactness.ts";
+import { assertTablesAreExact, planOf } from "../e2e/exactness.ts";
 import { sleep, Tailrace, temporaryFolder } from "../e2e/harness.ts";
-import { assertFlightsAreExact, FLIGHTS, replayFlights } from "../e2e/replay_checks.ts";
+import { assertFlightsAreExact, assertFlightsBecomeFinal, FLIGHTS, replayFlights } from "../e2e/replay_checks.ts";
 import { kafkaAt } from "../e2e/topic_reader.ts";
 import { startKafka, whyNoKafka } from "../servers/kafka.ts";
 import { borrowPostgres } from "../servers/postgres.ts";
@@ -106,17 +106,16 @@ Deno.test({
         const { rows } = await replayFlights(tailrace, FLIGHTS);
         assert.equal(rows, 3_000_000);
         await assertFlightsAreExact(tailrace, FLIGHTS);
+        await assertFlightsBecomeFinal(tailrace, FLIGHTS);
       },
     );
   },
 });
 
 async function assertBothAreExact(tailrace: Tailrace, recordsMin: number): Promise<void> {
-  for (const name of ["account_minute", "category_declines"]) {
-    const { records, dead } = await assertTableIsExact(tailrace, await planOf(name));
-    assert.ok(records > recordsMin, `${records} records`);
-    assert.equal(dead, 0);
-  }
+  const { records, dead } = await assertTablesAreExact(tailrace, ["account_minute", "category_declines"]);
+  assert.ok(records > recordsMin, `${records} records`);
+  assert.equal(dead, 0);
 }
 
 async function createTopics(brokers: string, topics: readonly string[]): Promise<void> {
