@@ -281,7 +281,15 @@ export function readConfig(mode: Config["mode"], sources: ConfigSources): Config
   need(settings.username, mechanism !== "" && username === "", `is needed with ${names.get(settings.mechanism)}`);
   need(settings.password, mechanism !== "" && password === "", `is needed with ${names.get(settings.mechanism)}`);
   need(settings.mechanism, mechanism === "" && username !== "", `is needed with ${names.get(settings.username)}`);
-  const wanted = mode === "dev" ? Object.entries(config.ports).filter(([, number]) => number !== 0) : [];
+  const embedded = {
+    api: true,
+    broker: config.brokers.length === 0,
+    registry: config.registryUrl === "",
+    postgres: config.databaseUrl === "",
+  };
+  const wanted = (mode === "dev" ? Object.entries(config.ports) : []).filter(([part, number]) =>
+    number !== 0 && embedded[part as keyof typeof embedded]
+  );
   for (const [part, number] of wanted) {
     const other = wanted.find(([name, value]) => value === number && name < part);
     if (other) faults.push({ where: "ports", problem: `${other[0]} and ${part} are both to listen on ${number}` });
@@ -315,7 +323,10 @@ function fileValues(mode: Config["mode"], { file }: ConfigSources, faults: Fault
 
 /** Text of a URL that may be shown. */
 export function withoutPassword(text: string): string {
-  return text.replace(/\/\/([^:/@]*):[^@]*@/, "//$1:***@");
+  // All up to the last "@": a password may hold one itself, and the scheme may be what is missing.
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(text)?.[0] ?? "";
+  const rest = text.slice(scheme.length).replace(/^([^:/@]*):.*@/s, "$1:***@");
+  return scheme + rest.replace(/([?&](?:ssl)?password=)[^&]*/gi, "$1***");
 }
 
 function setting<T>(of: Setting<T>): Setting<T> {
