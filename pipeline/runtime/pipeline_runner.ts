@@ -65,6 +65,8 @@ export class PipelineRunner {
   #epoch = 0;
   #rowsWritten = 0;
   #checkpointAtMs: number | null = null;
+  /** When the epoch now being written was gathered, by the monotonic clock; null between two. */
+  #writingSince: number | null = null;
   #rateIn = new Rate();
   #rateOut = new Rate();
 
@@ -83,6 +85,7 @@ export class PipelineRunner {
     this.#state = "starting";
     this.#reason = null;
     this.#waiting.clear();
+    this.#writingSince = null;
     this.#rateIn = new Rate();
     this.#rateOut = new Rate();
     // Writing outlives the signal by a little, so that an epoch under way is not torn. It ends at once when a shard fails.
@@ -168,6 +171,8 @@ export class PipelineRunner {
     const now = this.#deps.clock.now();
     const monotonic = this.#deps.clock.monotonic();
     const partitions = this.#partitions.map((partition) => partition.status(now));
+    // While a write waits, nothing is heard of the partitions: what is known of them is as old as the write.
+    const silentSeconds = this.#writingSince === null ? 0 : (monotonic - this.#writingSince) / 1000;
     const watermarkMs = this.#watermarkMs();
     const [waiting] = this.#waiting.values();
     const known = Number.isFinite(watermarkMs);
@@ -179,7 +184,10 @@ export class PipelineRunner {
       lastError: this.#lastError,
       rates: { inPerSecond: this.#rateIn.perSecond(monotonic), outPerSecond: this.#rateOut.perSecond(monotonic) },
       lagRecords: partitions.reduce((sum, { lagRecords }) => sum + Math.max(0, lagRecords), 0),
-      lagSeconds: Math.max(0, ...partitions.map(({ lagSeconds }) => lagSeconds)),
+      lagSeconds: Math.max(
+        waiting === undefined ? 0 : silentSeconds,
+        ...partitions.map(({ lagSeconds }) => lagSeconds),
+      ),
       watermarkMs: known ? watermarkMs : null,
       watermarkDelaySeconds: known ? (now - watermarkMs) / 1000 : null,
       openWindows: this.#windows.openWindows,
@@ -249,6 +257,7 @@ export class PipelineRunner {
     const paused = this.#aheadPartitions();
     const flushes = await Promise.all(shards.map(({ handle }) => handle.flush({ raises, paused })));
     this.#merge(flushes);
+    this.#writingSince = clock.monotonic();
     this.#epoch++;
     // When nothing more comes, what changed is shown at once instead of at the next turn.
     const isQuiet = this.plan.emitEveryMs !== null && flushes.every(({ panes }) => panes.length === 0);
@@ -261,6 +270,7 @@ export class PipelineRunner {
       onRows(rows);
     }
     if (aside.length > 0) await setAside.write(aside, options);
+    this.#writingSince = null;
     const now = clock.monotonic();
     this.#rateIn.note(now, this.#buckets().consumed);
     this.#rateOut.note(now, this.#rowsWritten);

@@ -41,6 +41,7 @@ export interface PipelineStatus {
   /** Records per second, averaged over the last few seconds: read from the topic, and result rows written. */
   readonly rates: { readonly inPerSecond: number; readonly outPerSecond: number };
   readonly lagRecords: number;
+  /** The most of any partition; while a write waits for a sink, at least for how long. */
   readonly lagSeconds: number;
   /** The least watermark of the partitions that are not idle, null before the first record. */
   readonly watermarkMs: number | null;

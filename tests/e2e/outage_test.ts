@@ -78,7 +78,11 @@ Deno.test("when PostgreSQL, registry or broker go away it waits, says so, recove
         const cluster = `${folder.path}/data/postgres/cluster`;
         const killing = new AbortController();
         const killed = killWhenever(cluster, killing.signal);
-        await waits(/postgres|connect|terminat/i).finally(() => killing.abort());
+        await waits(/postgres|connect|terminat/i);
+        await tailrace.until("the lag tells for how long", async () => {
+          const { state, lagSeconds } = await status();
+          return state === "waiting" && lagSeconds > 1;
+        }).finally(() => killing.abort());
         assert.ok(await killed > 0);
         await recovers("after PostgreSQL was killed");
       });

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import {
+  Child,
+  commandLine,
+  descendantsOf,
+  FREE_PORTS,
+  isRunning,
+  Tailrace,
+  temporaryFolder,
+  until,
+} from "./harness.ts";
+
+/** Longer than a stop may take, so that a slow machine fails the assertion and not the wait. */
+const WAIT_MS = 15_000;
+const STOP_WITHIN_MS = 5_000;
+
+for (
+  const [moment, printed] of [["creates its database", "creating the database"], ["applies migrations", "applied"]]
+) {
+  Deno.test(`Ctrl-C while a first start ${moment} ends it with code 0 and leaves no process`, async () => {
+    await using folder = temporaryFolder();
+    await using child = new Child(commandLine(["dev", "--data", `${folder.path}/data`, ...FREE_PORTS]));
+    await until(`it ${moment}`, () => child.stderr.includes(printed));
+    const children = descendantsOf(child.pid);
+    const began = performance.now();
+    child.kill("SIGINT");
+    const { code, stderr } = await child.exited(WAIT_MS);
+    assert.equal(code, 0, stderr);
+    assert.ok(performance.now() - began < STOP_WITHIN_MS);
+    assert.deepEqual(children.filter(isRunning), []);
+    for (const line of stderr.trimEnd().split("\n")) assert.equal(JSON.parse(line).level, "info", line);
+  });
+}
+
+Deno.test("a second Ctrl-C does not wait, and PostgreSQL ends all the same", async () => {
+  await using folder = temporaryFolder();
+  await using tailrace = await Tailrace.start(["dev", "--data", `${folder.path}/data`, ...FREE_PORTS]);
+  const children = descendantsOf(tailrace.child.pid);
+  assert.ok(children.length > 0);
+  const began = performance.now();
+  tailrace.child.kill("SIGINT");
+  await until("it has heard the first", () => tailrace.child.stderr.includes("once more to stop at once"));
+  tailrace.child.kill("SIGINT");
+  const { code } = await tailrace.child.exited(WAIT_MS);
+  assert.ok(code === 130 || code === 0, `code ${code}`);
+  assert.ok(performance.now() - began < STOP_WITHIN_MS);
+  await until("PostgreSQL has ended", () => !children.some(isRunning));
+});
