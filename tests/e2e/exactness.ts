@@ -135,6 +135,38 @@ async function tableRows(url: string, plan: Plan): Promise<Rows> {
   }
 }
 
+/**
+ * Asserts that the last record of each key and window in the results topic of account_minute says what its table says, with headers
+ * that agree.
+ */
+export async function assertResultsTopicAgrees(tailrace: Tailrace): Promise<void> {
+  const sql = postgres(tailrace.databaseUrl, { max: 1, onnotice: () => {} });
+  const expected: Rows = new Map();
+  try {
+    const rows = await sql`
+      SELECT account_id, (extract(epoch from window_start) * 1000)::bigint::text AS at, n, total::text AS total, revision::text AS revision, final
+      FROM account_minute`;
+    for (const { account_id, at, n, total, revision, final } of rows) {
+      expected.set(`${account_id} ${at}`, [n, total, revision, final].join(" "));
+    }
+  } finally {
+    await sql.end();
+  }
+  const last: Rows = new Map();
+  const types = new Map<number, avsc.Type>();
+  for (const record of await readTopic(tailrace.brokers, "account-minute")) {
+    const row = await decoded(tailrace, record, types);
+    const { account_id, window_start, n, total, revision, final } = row;
+    last.set(`${account_id} ${window_start}`, [n, cents(total), revision, final].join(" "));
+    assert.deepEqual(
+      ["window_start", "revision", "final"].map((name) => headerText(record, name)),
+      [window_start, revision, final].map(String),
+    );
+  }
+  const differences = compare(expected, last);
+  assert.equal(differences.length, 0, differences.slice(0, DIFFERENCES_SHOWN).join("\n"));
+}
+
 /** Keys, window and values: what both sides know. */
 function shownColumns(plan: Plan) {
   return resultColumns(plan).filter(({ role }) => role !== "revision" && role !== "final");
@@ -158,15 +190,8 @@ async function transactionsRelation(
 ): Promise<string> {
   const types = new Map<number, avsc.Type>();
   const lines: string[] = [];
-  for (const { value } of records) {
-    const buffer = value as Uint8Array & { readInt32BE(at: number): number };
-    const id = buffer.readInt32BE(1);
-    let type = types.get(id);
-    if (!type) {
-      const response = await fetch(`${tailrace.registryUrl}/schemas/ids/${id}`);
-      types.set(id, type = avsc.Type.forSchema(JSON.parse((await response.json()).schema)));
-    }
-    const row = type.fromBuffer(buffer.subarray(5) as never);
+  for (const record of records) {
+    const row = await decoded(tailrace, record, types);
     lines.push(
       `${row.account_id},${row.category},${row.status},${cents(row.amount)},${row.currency},${row.event_time}`,
     );
@@ -176,6 +201,17 @@ async function transactionsRelation(
     "currency: 'VARCHAR', event_time: 'BIGINT'";
   return `(SELECT * REPLACE (make_timestamp_ms(event_time) AS event_time)
     FROM read_csv('${path}', header = false, auto_detect = false, delim = ',', columns = {${columns}}))`;
+}
+
+/** The value of a record in Confluent's framing. */
+async function decoded(tailrace: Tailrace, { value }: TopicRecord, types: Map<number, avsc.Type>) {
+  const id = new DataView(value!.buffer, value!.byteOffset).getInt32(1);
+  let type = types.get(id);
+  if (!type) {
+    const response = await fetch(`${tailrace.registryUrl}/schemas/ids/${id}`);
+    types.set(id, type = avsc.Type.forSchema(JSON.parse((await response.json()).schema)));
+  }
+  return type.fromBuffer(value!.subarray(5) as never);
 }
 
 /** A decimal of scale 2 from its big-endian two's complement. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { assertTablesAreExact } from "./exactness.ts";
+import { assertResultsTopicAgrees, assertTablesAreExact } from "./exactness.ts";
 import { descendantsOf, FREE_PORTS, isRunning, sleep, Tailrace, temporaryFolder } from "./harness.ts";
 
 /** What a Ctrl-C may take. */
@@ -49,4 +49,5 @@ async function assertBothTablesAreExact(tailrace: Tailrace, recordsMin: number):
   const { records, late, dead } = await assertTablesAreExact(tailrace, ["account_minute", "category_declines"]);
   assert.ok(records > recordsMin, `${records} records`);
   assert.deepEqual([late, dead], [0, 0]);
+  await assertResultsTopicAgrees(tailrace);
 }

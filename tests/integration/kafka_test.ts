@@ -9,7 +9,7 @@ import { systemClock } from "../../pipeline/clock.ts";
 import { Cluster } from "../../pipeline/log/cluster.ts";
 import { createRegistryClient } from "../../pipeline/log/registry_client.ts";
 import { generate } from "../../pipeline/sources/generator.ts";
-import { assertTablesAreExact, planOf } from "../e2e/exactness.ts";
+import { assertResultsTopicAgrees, assertTablesAreExact, planOf } from "../e2e/exactness.ts";
 import { sleep, Tailrace, temporaryFolder } from "../e2e/harness.ts";
 import { assertFlightsAreExact, assertFlightsBecomeFinal, FLIGHTS, replayFlights } from "../e2e/replay_checks.ts";
 import { kafkaAt } from "../e2e/topic_reader.ts";
@@ -116,6 +116,7 @@ async function assertBothAreExact(tailrace: Tailrace, recordsMin: number): Promi
   const { records, dead } = await assertTablesAreExact(tailrace, ["account_minute", "category_declines"]);
   assert.ok(records > recordsMin, `${records} records`);
   assert.equal(dead, 0);
+  await assertResultsTopicAgrees(tailrace);
 }
 
 async function createTopics(brokers: string, topics: readonly string[]): Promise<void> {
