@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import avsc from "avsc";
 import { Buffer } from "node:buffer";
 import { Partitioners } from "kafkajs";
-import { readPostmaster } from "../../broker/postgres_postmaster.ts";
 import { startRegistry } from "../../broker/registry/mod.ts";
 import { freePort } from "../servers/free_port.ts";
 import { assertTablesAreExact } from "./exactness.ts";
-import { Child, isRunning, sleep, Tailrace, temporaryFolder, until } from "./harness.ts";
+import { killWhenever, memoryBytes } from "./faults.ts";
+import { Child, sleep, Tailrace, temporaryFolder, until } from "./harness.ts";
 import { kafkaAt } from "./topic_reader.ts";
 
 /** What the whole process may hold while something is away. */
@@ -22,24 +22,6 @@ async function startBrokerAt(folder: string, port: number): Promise<Child> {
     return child.stdout.includes("listening");
   });
   return child;
-}
-
-/** Kills the cluster's server, and again each time that it is up; returns how often. */
-async function killWhenever(cluster: string, signal: AbortSignal): Promise<number> {
-  const killed = new Set<number>();
-  while (!signal.aborted) {
-    const server = await readPostmaster(cluster);
-    if (server?.status === "ready" && isRunning(server.pid)) {
-      Deno.kill(server.pid, "SIGKILL");
-      killed.add(server.pid);
-    }
-    await sleep(20);
-  }
-  return killed.size;
-}
-
-function memoryBytes(pid: number): number {
-  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]);
 }
 
 Deno.test("when PostgreSQL, registry or broker go away it waits, says so, recovers by itself, and the result is exact", async (t) => {
