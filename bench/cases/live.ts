@@ -1,4 +1,6 @@
 import { createApp } from "../../api/app.ts";
+import { createLiveHub } from "../../api/live.ts";
+import { systemClock } from "../../pipeline/clock.ts";
 import type { ResultRows } from "../../pipeline/sinks/sink.ts";
 import { resultColumns } from "../../pipeline/plan/plan.ts";
 import { type Measured, Meter, round } from "../measure.ts";
@@ -9,7 +11,7 @@ import { dropTable, ensureTopic, type Servers } from "../servers.ts";
 import { ALLOWED_LATENESS_MS } from "../workload.ts";
 
 const TABLE = "bench_live";
-const WINDOW_MS = 1_000;
+const WINDOW_MS = 5_000;
 /** Longest wait for the last records after the producer has ended. */
 const CATCH_UP_MS = 30_000;
 
@@ -32,6 +34,7 @@ export async function live(
     plan,
     (rows) => listeners.forEach((listener) => listener(plan.name, rows)),
   );
+  const hub = createLiveHub({}, systemClock);
   const app = createApp({
     pipelines: [{ name: plan.name, columns: resultColumns(plan) }],
     results: { read: () => Promise.resolve({ rows: [], next: null }) },
@@ -44,7 +47,7 @@ export async function live(
     ready: () => Promise.resolve([]),
     asset: () => Promise.resolve(null),
     version: "bench",
-  });
+  }, { hub });
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
   const client = followFinals(`http://127.0.0.1:${server.addr.port}/v1/live`);
   const meter = new Meter();
@@ -66,8 +69,10 @@ export async function live(
   const measured = meter.stop("live", runner.status().buckets.consumed, (performance.now() - began) / 1000);
   clearInterval(sampler);
   const { buckets } = runner.status();
-  client.stop();
   await stop();
+  // The stream ends here, at its source: shutting down waits for it, and an aborted client is noticed only at the next row.
+  hub.close();
+  await client.ended;
   await server.shutdown();
   if (buckets.consumed !== produced || buckets.aggregated !== produced) {
     throw new Error(
@@ -89,29 +94,23 @@ export async function live(
   };
 }
 
-/** An SSE client; notes for each event of final rows how long after its window's own wait it came. */
-function followFinals(url: string): { readonly latenciesMs: number[]; stop(): void } {
+/** An SSE client; notes for each event of final rows how long after its window's own wait it came. Ends with the stream. */
+function followFinals(url: string): { readonly latenciesMs: number[]; readonly ended: Promise<void> } {
   const latenciesMs: number[] = [];
-  const stop = new AbortController();
   const pattern = /"window_end":"([^"]+)"[^}]*"final":true/;
-  (async () => {
-    const response = await fetch(url, { signal: stop.signal });
-    const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  const follow = async () => {
+    const response = await fetch(url);
     let rest = "";
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      const events = (rest + value).split("\n\n");
+    for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
+      const events = (rest + text).split("\n\n");
       rest = events.pop()!;
       for (const event of events) {
         const found = pattern.exec(event);
         if (found) latenciesMs.push(Date.now() - Date.parse(found[1]) - ALLOWED_LATENESS_MS);
       }
     }
-  })().catch((error) => {
-    if (!stop.signal.aborted) throw error;
-  });
-  return { latenciesMs, stop: () => stop.abort() };
+  };
+  return { latenciesMs, ended: follow() };
 }
 
 function produceInThread(start: ProducerStart): Promise<number> {
