@@ -27,7 +27,7 @@ const COMPRESSION = 0x07;
 
 /** A batch, or the rest of one, whose records cannot be told apart: it is set aside whole. */
 export interface UnreadableBatch {
-  /** Offset of the first record that could not be read, and how many records of the batch are lost with it. */
+  /** Offset of the first record that could not be read, and how many offsets are lost with it: 0 if others took them all. */
   readonly offset: number;
   readonly count: number;
   readonly timestampMs: number;
@@ -194,9 +194,9 @@ export class BatchScanner {
     const start = this.#batchStart;
     const offset = Math.max(this.nextOffset, this.#baseOffset);
     this.unreadable.push({
-      offset,
-      // Never more than there are offsets, and of those before `fromOffset` none.
-      count: Math.max(1, Math.min(this.#remaining, this.#lastOffset + 1 - offset)),
+      offset: Math.min(offset, this.#lastOffset),
+      // Never more than there are offsets left, so that each offset is accounted for once.
+      count: Math.max(0, Math.min(Math.max(1, this.#remaining), this.#lastOffset + 1 - offset)),
       timestampMs: this.#baseTimestamp,
       bytes: this.#frame.slice(start, start + 12 + this.#frameView.getInt32(start + 8)),
       reason,

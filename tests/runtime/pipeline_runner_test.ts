@@ -96,6 +96,20 @@ Deno.test("early updates come every so often, only for what changed, and the fin
   await stop();
 });
 
+Deno.test("a pane that goes on changing is published again and again, and rests when it rests", async () => {
+  const bench = new RunnerBench(early, [[]]);
+  const { stop } = bench.start();
+  const counts = () => bench.published.flatMap(objects).map(({ n }) => n);
+  for (let n = 1; n <= 3; n++) {
+    bench.append(0, event("a", 100));
+    await bench.clock.pass(1_500);
+    assert.deepEqual(counts(), [1, 2, 3].slice(0, n));
+  }
+  await bench.clock.pass(2_000);
+  assert.deepEqual(counts(), [1, 2, 3]);
+  await stop();
+});
+
 Deno.test("final only: nothing is published while windows are open, not even at the end", async () => {
   const bench = new RunnerBench(plan, [[[event("a", 100)]]]);
   const { stop } = bench.start();
