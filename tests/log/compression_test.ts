@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { CompressionTypes, Kafka, logLevel } from "kafkajs";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { MalformedRecordError } from "../../pipeline/errors.ts";
+import "../../pipeline/log/kafkajs_timers.ts";
 import { systemClock } from "../../pipeline/clock.ts";
 import { Cluster } from "../../pipeline/log/cluster.ts";
 import { decompress } from "../../pipeline/log/compression.ts";
