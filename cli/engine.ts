@@ -147,8 +147,8 @@ async function prepare(
   const own = config.mode === "dev" ? [plan.topic] : [];
   await admin.ensureTopics([
     ...[...own, ...results].map((topic) => ({ topic, partitions })),
-    // They keep their records' timestamps, which retention by time would take for old.
-    ...[dead, late].map((topic) => ({ topic, partitions, keepForEver: true })),
+    // They keep their records' timestamps, which retention by time would take for old, and bytes, whole batches among them.
+    ...[dead, late].map((topic) => ({ topic, partitions, isArchive: true })),
   ]);
   const subject = `${plan.topic}-value`;
   // A topic that others own has the schema they gave it.

@@ -6,12 +6,15 @@ import { ConfigError, UnavailableError } from "../errors.ts";
 /** Tries of a request before it counts as unavailable; the caller waits and tries again by its own rules. */
 const RETRIES = 2;
 
+/** Up to the largest request that brokers take by default: a record grows by its headers when it is set aside. */
+const ARCHIVE = [{ name: "retention.ms", value: "-1" }, { name: "max.message.bytes", value: "100000000" }];
+
 /** A topic to make; where a number is not given the broker's default holds. */
 export interface TopicSpec {
   readonly topic: string;
   readonly partitions?: number;
-  /** Records stay until somebody deletes them, however old their timestamps are. */
-  readonly keepForEver?: boolean;
+  /** Keeps what records say of others: until somebody deletes it, however old its timestamps are, and however large it is. */
+  readonly isArchive?: boolean;
 }
 
 /** Control plane: topics and the offsets that other tools see, through kafkajs. One call, one connection. */
@@ -40,10 +43,11 @@ export class KafkaAdmin {
       if (missing.length === 0) return;
       await admin.createTopics({
         waitForLeaders: true,
-        topics: missing.map(({ topic, partitions }) => ({
+        topics: missing.map(({ topic, partitions, isArchive }) => ({
           topic,
           numPartitions: partitions ?? -1,
           replicationFactor: -1,
+          configEntries: isArchive ? ARCHIVE : [],
         })),
       });
     });

@@ -326,9 +326,18 @@ export class PipelineRunner {
     return leastWatermark(this.#partitions);
   }
 
-  /** Partitions so far ahead in event time that reading on would only open more windows. */
+  /**
+   * Partitions so far ahead in event time that reading them would only open more windows. Nobody waits while there is plenty
+   * of room: the slowest may just have nothing to say.
+   */
   #aheadPartitions(): number[] {
-    const limit = this.#watermarkMs() + AHEAD_WINDOWS_MAX * this.plan.window.sizeMs;
+    const { openPanesMax = OPEN_PANES_MAX, openWindowsMax = OPEN_WINDOWS_MAX } = this.#deps;
+    const { openPanes, openWindows, earliestStartMs } = this.#windows;
+    if (openPanes < openPanesMax / 4 && openWindows < openWindowsMax / 4) return [];
+    const least = this.#watermarkMs();
+    // A partition that nothing was read of yet may begin anywhere.
+    const from = least === -Infinity ? earliestStartMs : least;
+    const limit = from + AHEAD_WINDOWS_MAX * this.plan.window.sizeMs;
     return this.#partitions.filter(({ watermarkMs }) => watermarkMs > limit).map(({ partition }) => partition);
   }
 

@@ -44,6 +44,13 @@ export class WindowState {
     return latest + this.#plan.window.sizeMs;
   }
 
+  /** The start of the earliest open window, Infinity when none is open. */
+  get earliestStartMs(): number {
+    let earliest = Infinity;
+    for (const start of this.#windows.keys()) earliest = Math.min(earliest, start);
+    return earliest;
+  }
+
   /** Adds the panes of a flush, or of a checkpoint. */
   merge(batch: PaneBatch): void {
     let start = NaN;
