@@ -14,8 +14,8 @@ import { produce } from "./cases/produce.ts";
 import type { Measured } from "./measure.ts";
 import { type Servers, startServers } from "./servers.ts";
 
-/** A billion an hour. */
-const RATE = 277_778;
+/** A billion an hour is 277,778 a second; the little more makes up for the start and the end. */
+const RATE = 280_000;
 const SECONDS = 60;
 
 interface Settings {
