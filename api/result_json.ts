@@ -12,16 +12,18 @@
  * | string, enum, uuid               | string                                                                   |
  * | bytes                            | base64                                                                   |
  *
+ * A date or time that no calendar of ours reaches is shown as the text of its number: it may be a producer's mistake, and must not
+ * keep the rows around it from being shown.
+ *
  * @module
  */
+import { formatDate, formatTime, formatTimestamp } from "../pipeline/codec/time_text.ts";
 import type { FieldType } from "../pipeline/columns.ts";
 import type { ResultColumn } from "../pipeline/plan/plan.ts";
 import type { ResultValue } from "../pipeline/sinks/sink.ts";
 import type { ResultJson } from "./deps.ts";
 
 type JsonValue = ResultJson[string];
-
-const DAY_MS = 86_400_000;
 
 /** A type in words, as the API shows it: `long`, `decimal(18, 2)`, `enum(approved, declined)`. */
 export function typeName(type: FieldType): string {
@@ -35,15 +37,15 @@ export function valueToJson(type: FieldType, value: ResultValue): JsonValue {
   if (value === null) return null;
   switch (type.type) {
     case "timestamp-millis":
-      return new Date(Number(value)).toISOString();
+      return formatTimestamp(BigInt(value as number | bigint) * 1000n, 3) ?? String(value);
     case "timestamp-micros":
-      return microsToIso(value);
+      return formatTimestamp(BigInt(value as number | bigint), 6) ?? String(value);
     case "date":
-      return new Date(Number(value) * DAY_MS).toISOString().slice(0, 10);
+      return formatDate(Number(value)) ?? String(value);
     case "time-millis":
-      return new Date(Number(value)).toISOString().slice(11, 23);
+      return formatTime(Number(value) * 1000, 3) ?? String(value);
     case "time-micros":
-      return microsToIso(value).slice(11, 26);
+      return formatTime(Number(value), 6) ?? String(value);
   }
   if (typeof value === "bigint") {
     return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString();
@@ -62,14 +64,6 @@ export function rowToJson(
   const object: ResultJson = {};
   for (let c = 0; c < columns.length; c++) object[columns[c].name] = valueToJson(columns[c].type, values[c][row]);
   return object;
-}
-
-/** Microseconds since the epoch as ISO 8601 with six digits; a Date alone would cut them to three. */
-function microsToIso(value: ResultValue): string {
-  const micros = BigInt(value as number | bigint);
-  const below = ((micros % 1000n) + 1000n) % 1000n;
-  const iso = new Date(Number((micros - below) / 1000n)).toISOString();
-  return `${iso.slice(0, -1)}${String(below).padStart(3, "0")}Z`;
 }
 
 function base64(bytes: Uint8Array): string {
