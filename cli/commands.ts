@@ -18,6 +18,8 @@ interface Command {
   readonly usage: string;
   readonly summary: string;
   readonly options: readonly Option[];
+  /** More for `--help`, a line each. */
+  readonly notes?: readonly string[];
   readonly run: (call: Call) => Promise<number>;
 }
 
@@ -33,6 +35,7 @@ const COMMANDS: readonly Command[] = [
     usage: "tailrace dev [OPTIONS]",
     summary: "Run everything here: embedded broker, registry and PostgreSQL, a generator, all pipelines, the API",
     options: [CONFIG_OPTION, ...settingOptions("dev")],
+    notes: secretNotes("dev"),
     run: (call) => runPipelines("dev", call),
   },
   {
@@ -40,6 +43,7 @@ const COMMANDS: readonly Command[] = [
     usage: "tailrace run --brokers HOST:PORT --registry URL --database URL [OPTIONS]",
     summary: "Run the pipelines and the API against your own Kafka, registry and PostgreSQL",
     options: [CONFIG_OPTION, ...settingOptions("run")],
+    notes: secretNotes("run"),
     run: (call) => runPipelines("run", call),
   },
   {
@@ -138,6 +142,12 @@ function settingOptions(mode: Config["mode"]): Option[] {
   });
 }
 
+function secretNotes(mode: Config["mode"]): string[] {
+  return settingsOf(mode).filter(({ secret }) => secret).map(({ flag, variable, help }) =>
+    `${variable}, or ${flag} in the file: ${help} (no option, as command lines are seen by others)`
+  );
+}
+
 function showDefault(flag: string, fallback: number | string): string {
   return flag === "checkpoint-every" ? String(Number(fallback) / 1000) : String(fallback);
 }
@@ -183,7 +193,7 @@ function overview(): string {
   ].join("\n");
 }
 
-function helpOf({ usage, summary, options }: Command): string {
+function helpOf({ usage, summary, options, notes = [] }: Command): string {
   const left = options.map(({ flag, placeholder }) => `--${flag} ${placeholder}`.trim());
   const width = Math.max(0, ...left.map((text) => text.length));
   return [
@@ -192,5 +202,6 @@ function helpOf({ usage, summary, options }: Command): string {
     `Usage: ${usage}`,
     ...options.length > 0 ? ["", "Options:"] : [],
     ...options.map(({ help }, i) => `  ${left[i].padEnd(width)}  ${help}`),
+    ...notes.length > 0 ? ["", ...notes] : [],
   ].join("\n");
 }

@@ -105,7 +105,7 @@ export const SETTINGS = {
     fallback: "",
     parse: some,
     placeholder: "TEXT",
-    help: "for SASL",
+    help: "the password for SASL",
     secret: true,
   }),
   registry: setting({
