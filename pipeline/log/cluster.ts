@@ -1,6 +1,7 @@
 import { ConfigError, UnavailableError } from "../errors.ts";
-import { ask, BrokerConnection, type ClusterOptions } from "./connection.ts";
+import { ask, type BrokerConnection } from "./connection.ts";
 import { kafkaError } from "./kafka_errors.ts";
+import { type ClusterOptions, openConnection } from "./open_connection.ts";
 
 /** A topic's partitions and which broker leads each; -1 where none does at the moment. */
 export interface TopicLeaders {
@@ -26,7 +27,7 @@ export class Cluster implements AsyncDisposable {
   readonly #options: ClusterOptions;
   readonly #nodes = new Map<number, Node>();
   readonly #connections = new Map<string, Promise<BrokerConnection>>();
-  #closed = false;
+  readonly #closing = new AbortController();
 
   /** `brokers`: `host:port` of each bootstrap broker. */
   constructor(brokers: readonly string[], options: ClusterOptions) {
@@ -114,9 +115,9 @@ export class Cluster implements AsyncDisposable {
     return offsets;
   }
 
-  /** Closes every connection; unanswered requests are rejected. */
+  /** Closes every connection and ends attempts at one; unanswered requests are rejected. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort(new UnavailableError("The cluster's connections were closed"));
     for (const opening of this.#connections.values()) {
       await opening.then((connection) => connection.close(), () => {});
     }
@@ -143,7 +144,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   async #connect(host: string, port: number): Promise<BrokerConnection> {
-    if (this.#closed) throw new UnavailableError("The cluster's connections were closed");
+    this.#closing.signal.throwIfAborted();
     const address = `${host}:${port}`;
     const existing = this.#connections.get(address);
     if (existing) {
@@ -152,7 +153,7 @@ export class Cluster implements AsyncDisposable {
       if (this.#connections.get(address) === existing) this.#connections.delete(address);
       return await this.#connect(host, port);
     }
-    const opening = BrokerConnection.open(host, port, this.#options);
+    const opening = openConnection(host, port, { ...this.#options, signal: this.#closing.signal });
     this.#connections.set(address, opening);
     try {
       return await opening;

@@ -10,7 +10,6 @@
  * @module
  */
 import { UnavailableError } from "../errors.ts";
-import { authenticate, type SaslOptions } from "./sasl.ts";
 import { WireReader, WireWriter } from "./wire.ts";
 
 /** Larger answers are refused: the peer does not speak Kafka, or the fetch limits are not kept. */
@@ -22,15 +21,6 @@ const SPARE_BUFFERS_MAX = 3;
 /** Requests sent and not yet answered; further ones wait their turn. */
 export const IN_FLIGHT_MAX = 64;
 const REQUEST_TIMEOUT_MS = 30_000;
-const CONNECT_TIMEOUT_MS = 10_000;
-
-/** How to reach and enter a cluster; shared by every connection to it. */
-export interface ClusterOptions {
-  readonly clientId: string;
-  /** TLS with the system's certificate authorities. */
-  readonly ssl: boolean;
-  readonly sasl: SaslOptions | null;
-}
 
 /** An answer's body in a buffer on loan: give it back with `release()` and do not read it afterwards. */
 export interface Frame {
@@ -61,40 +51,13 @@ export class BrokerConnection {
   #failure: Error | null = null;
   #watchdog: ReturnType<typeof setInterval>;
 
-  private constructor(connection: Deno.Conn, address: string, clientId: string) {
+  /** Over an open socket, which is then this connection's; see `openConnection`. */
+  constructor(connection: Deno.Conn, address: string, clientId: string) {
     this.#connection = connection;
     this.address = address;
     this.#clientId = clientId;
     this.#watchdog = setInterval(() => this.#checkDeadline(), 1000);
     this.#readFrames().catch((error) => this.#fail(error));
-  }
-
-  /**
-   * Connects and, where asked, authenticates.
-   *
-   * @throws UnavailableError when nobody answers
-   * @throws ConfigError when the credentials are refused
-   */
-  static async open(host: string, port: number, options: ClusterOptions): Promise<BrokerConnection> {
-    const address = `${host}:${port}`;
-    let connection: Deno.Conn;
-    try {
-      connection = await connectWithin(CONNECT_TIMEOUT_MS, host, port, options.ssl);
-    } catch (error) {
-      throw new UnavailableError(`Kafka broker ${address} cannot be reached: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
-    const opened = new BrokerConnection(connection, address, options.clientId);
-    if (options.sasl) {
-      try {
-        await authenticate(opened, options.sasl);
-      } catch (error) {
-        opened.close();
-        throw error;
-      }
-    }
-    return opened;
   }
 
   get closed(): boolean {
@@ -227,13 +190,6 @@ export class BrokerConnection {
     }
     for (const { reject } of [...this.#pending.splice(0), ...this.#queued.splice(0)]) reject(this.#failure);
   }
-}
-
-async function connectWithin(timeoutMs: number, hostname: string, port: number, ssl: boolean): Promise<Deno.Conn> {
-  const signal = AbortSignal.timeout(timeoutMs);
-  const connection = await Deno.connect({ hostname, port, signal });
-  connection.setNoDelay(true);
-  return ssl ? await Deno.startTls(connection, { hostname }) : connection;
 }
 
 async function writeAll(connection: Deno.Conn, bytes: Uint8Array): Promise<void> {

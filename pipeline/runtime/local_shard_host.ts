@@ -1,8 +1,8 @@
 import type { Clock } from "../clock.ts";
 import { ConfigError, UnavailableError } from "../errors.ts";
 import { Cluster } from "../log/cluster.ts";
-import type { ClusterOptions } from "../log/connection.ts";
 import { Fetcher } from "../log/fetcher.ts";
+import type { ClusterOptions } from "../log/open_connection.ts";
 import { createRegistryClient, type RegistryClientOptions } from "../log/registry_client.ts";
 import type { AvroSchema, Plan } from "../plan/plan.ts";
 import { type PartitionStart, Shard } from "./shard.ts";

@@ -5,7 +5,7 @@
  */
 import { systemClock } from "../clock.ts";
 import { Cluster } from "../log/cluster.ts";
-import type { ClusterOptions } from "../log/connection.ts";
+import type { ClusterOptions } from "../log/open_connection.ts";
 import { generate, type GeneratorOptions } from "./generator.ts";
 
 /** What starts it; any further message ends it. */

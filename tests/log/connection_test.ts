@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { UnavailableError } from "../../pipeline/errors.ts";
 import { Cluster } from "../../pipeline/log/cluster.ts";
-import { BrokerConnection, IN_FLIGHT_MAX } from "../../pipeline/log/connection.ts";
+import { IN_FLIGHT_MAX } from "../../pipeline/log/connection.ts";
+import { openConnection } from "../../pipeline/log/open_connection.ts";
 import { WireReader, WireWriter } from "../../pipeline/log/wire.ts";
 import { RawClient } from "../broker/kafka/support.ts";
 import { batchOf, concat, plain } from "./batches.ts";
@@ -30,7 +31,7 @@ Deno.test("answers are matched to requests whatever pieces they arrive in", asyn
           const all = concat(answers);
           for (let at = 0, i = 0; at < all.length; i++) await send(all.subarray(at, at += pieces[i % pieces.length]));
         });
-        const connection = await BrokerConnection.open(broker.hostname, broker.port, OPTIONS);
+        const connection = await openConnection(broker.hostname, broker.port, OPTIONS);
         const asked = sizes.map(() => connection.request(3, 5, () => {}));
         for (const [i, answer] of asked.entries()) {
           const frame = (await answer)!;
@@ -54,7 +55,7 @@ Deno.test("a buffer that is not given back is never written to", async () => {
       await send(answerTo(request.correlationId, new Uint8Array(30_000).fill(i)));
     }
   });
-  const connection = await BrokerConnection.open(broker.hostname, broker.port, OPTIONS);
+  const connection = await openConnection(broker.hostname, broker.port, OPTIONS);
   const kept = (await connection.request(3, 5, () => {}))!;
   for (let i = 1; i < 20; i++) (await connection.request(3, 5, () => {}))!.release();
   assert.ok(kept.data.subarray(kept.start, kept.end).every((byte) => byte === 0));
@@ -78,7 +79,7 @@ Deno.test("requests beyond the bound wait and go out in the order they were made
       waiting.push(request.correlationId);
     }
   });
-  const connection = await BrokerConnection.open(broker.hostname, broker.port, OPTIONS);
+  const connection = await openConnection(broker.hostname, broker.port, OPTIONS);
   const count = 3 * IN_FLIGHT_MAX + 5;
   const asked = Array.from({ length: count }, (_, i) => connection.request(3, 5, (writer) => writer.int32(i)));
   for (const answer of asked) (await answer)!.release();
@@ -107,7 +108,7 @@ Deno.test("a peer that does not speak Kafka is refused", async () => {
       if (request) await send(bytes(request.correlationId));
       await requests();
     });
-    const connection = await BrokerConnection.open(broker.hostname, broker.port, OPTIONS);
+    const connection = await openConnection(broker.hostname, broker.port, OPTIONS);
     if (name === "two answers to one request") {
       await connection.request(3, 5, () => {});
       while (!connection.closed) await new Promise((resolve) => setTimeout(resolve, 5));
@@ -181,6 +182,23 @@ Deno.test("a cluster tries its brokers one after the other and says which cannot
   await assert.rejects(cluster.any(), /were closed/);
   await using none = new Cluster([], OPTIONS);
   await assert.rejects(none.any(), /KAFKA_BROKERS: no broker is named/);
+});
+
+Deno.test("closing does not wait for a broker that lets us in and then says nothing", async () => {
+  const asked = Promise.withResolvers<void>();
+  await using broker = new FakeBroker(async (next) => {
+    await next();
+    asked.resolve();
+    await next();
+  });
+  const sasl = { mechanism: "PLAIN", username: "u", password: "p" } as const;
+  const cluster = new Cluster([`${broker.hostname}:${broker.port}`], { ...OPTIONS, sasl });
+  const refused = assert.rejects(cluster.leaders("t"), /closed/);
+  await asked.promise;
+  const began = performance.now();
+  await cluster.close();
+  await refused;
+  assert.ok(performance.now() - began < 1_000);
 });
 
 Deno.test("random bytes instead of an answer's body are an error of a known kind", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash, createHmac, pbkdf2Sync, timingSafeEqual } from "node:crypto";
 import { ConfigError } from "../../pipeline/errors.ts";
-import { BrokerConnection } from "../../pipeline/log/connection.ts";
+import { openConnection } from "../../pipeline/log/open_connection.ts";
 import type { SaslOptions } from "../../pipeline/log/sasl.ts";
 import { WireWriter } from "../../pipeline/log/wire.ts";
 import { FakeBroker } from "./fake_broker.ts";
@@ -103,7 +103,7 @@ const MECHANISMS = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] as const;
 const USER = { username: "us,er=1", password: "pässword, with = signs" };
 
 async function open(broker: FakeBroker, sasl: SaslOptions): Promise<void> {
-  const connection = await BrokerConnection.open(broker.hostname, broker.port, { clientId: "t", ssl: false, sasl });
+  const connection = await openConnection(broker.hostname, broker.port, { clientId: "t", ssl: false, sasl });
   connection.close();
 }
 
