@@ -69,6 +69,8 @@ export class PipelineRunner {
   #writingSince: number | null = null;
   #rateIn = new Rate();
   #rateOut = new Rate();
+  /** Ends the pause between two epochs. A new one is made before an epoch, so that what comes during it is not forgotten. */
+  #poked = Promise.withResolvers<void>();
 
   constructor(plan: Plan, deps: RunnerDeps) {
     this.plan = plan;
@@ -90,52 +92,19 @@ export class PipelineRunner {
     this.#rateOut = new Rate();
     // Writing outlives the signal by a little, so that an epoch under way is not torn. It ends at once when a shard fails.
     const writing = new AbortController();
-    const stopped = new AbortController();
+    const ended = new AbortController();
     const onStop = () => {
       const late = new UnavailableError("the pipeline was stopped before its last results were written");
-      this.#deps.clock.sleep(STOP_WITHIN_MS, stopped.signal).then(() => writing.abort(late), () => {});
+      this.#deps.clock.sleep(STOP_WITHIN_MS, ended.signal).then(() => writing.abort(late), () => {});
     };
+    if (signal.aborted) onStop();
     signal.addEventListener("abort", onStop, { once: true });
-    let poke = () => {};
-    const shards: { handle: ShardHandle; partitions: number[] }[] = [];
+    const shards: ShardHandle[] = [];
     try {
-      await this.#restore();
-      const starts = Map.groupBy(
-        this.#partitions.map(({ start }) => start),
-        ({ partition }) => partition % this.#deps.hosts.length,
-      );
-      for (const [host, partitions] of starts) {
-        const handle = await this.#deps.hosts[host].open(this.plan, partitions, {
-          onFull: () => poke(),
-          onWaiting: (reason) => this.setWaiting(`reading (${host})`, reason),
-          onFailed: (error) => {
-            writing.abort(error);
-            poke();
-          },
-        });
-        shards.push({ handle, partitions: partitions.map(({ partition }) => partition) });
-      }
+      await this.#restore(signal);
+      await this.#openShards(shards, writing);
       this.#state = "running";
-      let early = -Infinity;
-      let saved = this.#deps.clock.monotonic();
-      let checked = saved;
-      while (!signal.aborted) {
-        const poked = new Promise<void>((resolve) => poke = resolve);
-        await Promise.race([this.#pause(EPOCH_MS, signal), poked]);
-        writing.signal.throwIfAborted();
-        const now = this.#deps.clock.monotonic();
-        const isEarly = this.plan.emitEveryMs !== null && now - early >= this.plan.emitEveryMs;
-        if (isEarly) early = now;
-        await this.#runEpoch(shards, { early: isEarly, signal: writing.signal });
-        if (now - saved >= this.#deps.checkpointEveryMs || this.#partitions.some(({ undecided }) => undecided)) {
-          await this.#save();
-          saved = this.#deps.clock.monotonic();
-        }
-        if (now - checked >= PARTITION_CHECK_MS) {
-          checked = now;
-          await this.#checkPartitions();
-        }
-      }
+      await this.#turn(shards, { signal, writing: writing.signal });
       // What was read so far is published and saved, so that the next start goes on exactly here.
       await this.#runEpoch(shards, { early: this.plan.emitEveryMs !== null, signal: writing.signal });
       await this.#save();
@@ -152,8 +121,60 @@ export class PipelineRunner {
       throw error;
     } finally {
       signal.removeEventListener("abort", onStop);
-      stopped.abort();
-      await Promise.allSettled(shards.map(({ handle }) => handle.close()));
+      ended.abort();
+      await Promise.allSettled(shards.map((shard) => shard.close()));
+    }
+  }
+
+  /** Spreads the partitions over the hosts; what is open when one refuses is in `shards`. */
+  async #openShards(shards: ShardHandle[], writing: AbortController): Promise<void> {
+    const starts = Map.groupBy(
+      this.#partitions.map(({ start }) => start),
+      ({ partition }) => partition % this.#deps.hosts.length,
+    );
+    for (const [host, partitions] of starts) {
+      shards.push(
+        await this.#deps.hosts[host].open(this.plan, partitions, {
+          onFull: () => this.#poked.resolve(),
+          onWaiting: (reason) => this.setWaiting(`reading (${host})`, reason),
+          onFailed: (error) => {
+            writing.abort(error);
+            this.#poked.resolve();
+          },
+        }),
+      );
+    }
+  }
+
+  /** Runs epochs and saves checkpoints until the signal. */
+  async #turn(
+    shards: readonly ShardHandle[],
+    { signal, writing }: { signal: AbortSignal; writing: AbortSignal },
+  ): Promise<void> {
+    const { clock, checkpointEveryMs } = this.#deps;
+    let early = -Infinity;
+    let saved = clock.monotonic();
+    const ended = new AbortController();
+    let outgrown = null as Error | null;
+    const looking = this.#outgrown(ended.signal).then((error) => outgrown = error);
+    try {
+      while (!signal.aborted) {
+        await Promise.race([this.#pause(EPOCH_MS, signal), this.#poked.promise]);
+        this.#poked = Promise.withResolvers();
+        writing.throwIfAborted();
+        if (outgrown) throw outgrown;
+        const now = clock.monotonic();
+        const isEarly = this.plan.emitEveryMs !== null && now - early >= this.plan.emitEveryMs;
+        if (isEarly) early = now;
+        await this.#runEpoch(shards, { early: isEarly, signal: writing });
+        if (now - saved >= checkpointEveryMs || this.#partitions.some(({ undecided }) => undecided)) {
+          await this.#save();
+          saved = clock.monotonic();
+        }
+      }
+    } finally {
+      ended.abort();
+      await looking;
     }
   }
 
@@ -202,7 +223,7 @@ export class PipelineRunner {
   }
 
   /** Takes up the last checkpoint, or the beginning of the topic. */
-  async #restore(): Promise<void> {
+  async #restore(signal: AbortSignal): Promise<void> {
     const { plan } = this;
     const checkpoint = await this.#deps.checkpoints.load(plan.name);
     if (checkpoint && checkpoint.fingerprint !== plan.fingerprint) {
@@ -213,29 +234,25 @@ export class PipelineRunner {
           "Give it a new name, or remove its checkpoint to compute the whole topic again",
       });
     }
-    const cluster = this.#deps.cluster();
-    try {
+    const saved = new Map(checkpoint?.partitions.map((partition) => [partition.partition, partition]));
+    const { all, earliest } = await this.#askBrokers(signal, async (cluster) => {
       const found = await cluster.leaders(plan.topic);
       if (!found) throw new UnavailableError(`Topic ${plan.topic} does not exist (yet)`);
-      const saved = new Map(checkpoint?.partitions.map((partition) => [partition.partition, partition]));
-      const unread = [...found.leaders.keys()].filter((partition) => !saved.has(partition));
-      const earliest = unread.length > 0
-        ? await cluster.offsets(plan.topic, unread, "earliest")
-        : new Map<number, number>();
-      // A partition added later cannot add to windows that closed without it: its records for those are late.
-      const closedMs = checkpoint
-        ? leastWatermark(checkpoint.partitions.map((partition) => new PartitionLedger(plan, partition)))
-        : -Infinity;
-      const raisedToMs = closedMs === -Infinity ? null : closedMs;
-      this.#partitions = [...found.leaders.keys()].map((partition) =>
-        new PartitionLedger(
-          plan,
-          saved.get(partition) ?? { partition, position: earliest.get(partition)!, maxEventTimeMs: null, raisedToMs },
-        )
-      );
-    } finally {
-      await cluster.close();
-    }
+      const all = [...found.leaders.keys()];
+      const unread = all.filter((partition) => !saved.has(partition));
+      return { all, earliest: unread.length > 0 ? await cluster.offsets(plan.topic, unread, "earliest") : null };
+    });
+    // A partition added later cannot add to windows that closed without it: its records for those are late.
+    const closedMs = checkpoint
+      ? leastWatermark(checkpoint.partitions.map((partition) => new PartitionLedger(plan, partition)))
+      : -Infinity;
+    const raisedToMs = closedMs === -Infinity ? null : closedMs;
+    this.#partitions = all.map((partition) =>
+      new PartitionLedger(
+        plan,
+        saved.get(partition) ?? { partition, position: earliest!.get(partition)!, maxEventTimeMs: null, raisedToMs },
+      )
+    );
     this.#windows = new WindowState(plan);
     for (const batch of checkpoint?.panes ?? []) this.#windows.merge(batch);
     this.#epoch = checkpoint?.epoch ?? 0;
@@ -244,7 +261,7 @@ export class PipelineRunner {
 
   /** One epoch: all that was read until now is merged, and what follows from it is made durable. */
   async #runEpoch(
-    shards: readonly { handle: ShardHandle; partitions: number[] }[],
+    shards: readonly ShardHandle[],
     { early, signal }: { early: boolean; signal: AbortSignal },
   ): Promise<void> {
     const { clock, sink, setAside, onRows } = this.#deps;
@@ -255,7 +272,7 @@ export class PipelineRunner {
       window: this.plan.window,
     });
     const paused = this.#aheadPartitions();
-    const flushes = await Promise.all(shards.map(({ handle }) => handle.flush({ raises, paused })));
+    const flushes = await Promise.all(shards.map((shard) => shard.flush({ raises, paused })));
     this.#merge(flushes);
     this.#writingSince = clock.monotonic();
     this.#epoch++;
@@ -305,18 +322,37 @@ export class PipelineRunner {
     this.#deps.onSaved(new Map(this.#partitions.map(({ partition, position }) => [partition, position])));
   }
 
-  async #checkPartitions(): Promise<void> {
-    const cluster = this.#deps.cluster();
-    try {
-      const count = (await cluster.leaders(this.plan.topic))?.leaders.length ?? 0;
-      if (count > this.#partitions.length) {
-        throw new UnavailableError(
-          `Topic ${this.plan.topic} grew to ${count} partitions; starting again with all of them`,
-        );
+  /**
+   * Resolves with why to start again, once the topic has more partitions or must not be looked at any more; with null at the
+   * signal. Goes on beside the epochs: a broker that does not answer must not hold results back.
+   */
+  async #outgrown(signal: AbortSignal): Promise<Error | null> {
+    const { topic } = this.plan;
+    for (;;) {
+      try {
+        await this.#deps.clock.sleep(PARTITION_CHECK_MS, signal);
+        const found = await this.#askBrokers(signal, (cluster) => cluster.leaders(topic));
+        const count = found?.leaders.length ?? 0;
+        if (count > this.#partitions.length) {
+          return new UnavailableError(`Topic ${topic} grew to ${count} partitions; starting again with all of them`);
+        }
+      } catch (error) {
+        if (signal.aborted) return null;
+        if (!(error instanceof UnavailableError)) return error as Error;
       }
-    } catch (error) {
-      if (!(error instanceof UnavailableError) || error.message.includes("grew")) throw error;
+    }
+  }
+
+  /** Asks over connections that are closed afterwards, and at the signal: a stop does not wait for an answer. */
+  async #askBrokers<T>(signal: AbortSignal, ask: (cluster: Cluster) => Promise<T>): Promise<T> {
+    const cluster = this.#deps.cluster();
+    const onAbort = () => void cluster.close();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      if (signal.aborted) throw new UnavailableError("the pipeline was stopped before it had started");
+      return await ask(cluster);
     } finally {
+      signal.removeEventListener("abort", onAbort);
       await cluster.close();
     }
   }

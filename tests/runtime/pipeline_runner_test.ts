@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
+import type { Cluster } from "../../pipeline/log/cluster.ts";
 import { withRetry } from "../../pipeline/sinks/retry.ts";
 import { encode, type Event, eventPlan, recordOf } from "./logs.ts";
 import { Crash, objects, RunnerBench } from "./runner_bench.ts";
@@ -222,6 +223,46 @@ Deno.test("a shard that fails ends the epoch under way and the run, with its own
   await bench.clock.pass(100);
   assert.match((await result)!.message, /a worker thread crashed/);
   assert.deepEqual([runner.status().state, runner.status().reason], ["failed", "a worker thread crashed"]);
+});
+
+Deno.test("a shard that is full while an epoch is being written is flushed right after it", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100), event("a", 5_000)]]]);
+  bench.sinkGate = () => {
+    bench.sinkGate = () => Promise.resolve();
+    bench.events!.onFull();
+    return Promise.resolve();
+  };
+  const { stop } = bench.start();
+  await bench.clock.pass(200);
+  assert.deepEqual([bench.published.length, bench.flushes], [1, 3]);
+  await stop();
+});
+
+Deno.test("brokers that do not say how many partitions there are hold back neither results nor a stop", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100)]]]);
+  let asked = 0;
+  const silent = () => {
+    const closed = Promise.withResolvers<never>();
+    closed.promise.catch(() => {});
+    return {
+      leaders: () => ++asked === 1 ? Promise.resolve({ topic: "t", leaders: [1] }) : closed.promise,
+      offsets: () => Promise.resolve(new Map([[0, 0]])),
+      close: () => Promise.resolve(closed.reject(new UnavailableError("closed"))),
+    } as unknown as Cluster;
+  };
+  const { stop } = bench.start({ cluster: silent });
+  await bench.clock.pass(31_000);
+  assert.equal(asked, 2);
+  bench.append(0, event("b", 60_000), event("b", 70_000));
+  await bench.clock.pass(1_000);
+  assert.deepEqual(bench.finals(), ["a 0 n=1 total=1 revision=1", "b 60000 n=1 total=1 revision=1"]);
+  assert.equal(await stop(), null);
+  const ended = new AbortController();
+  const starting = bench.runner({ cluster: silent }).run(ended.signal);
+  await bench.clock.settle();
+  ended.abort(new Error("stop"));
+  await starting;
+  await bench.runner({ cluster: silent }).run(ended.signal);
 });
 
 Deno.test("a checkpoint of another definition is refused with what to do", async () => {
