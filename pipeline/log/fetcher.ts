@@ -103,17 +103,19 @@ export class Fetcher {
     const { clock, signal, take } = this.#options;
     const connection = await this.#cluster.node(leader);
     const ended = () => signal.aborted || round.aborted;
-    let asked = this.#ask(connection, partitions);
+    let order = partitions;
+    let asked = this.#ask(connection, order);
     try {
       while (!ended()) {
         const frame = await asked;
         const parts = frame ? this.#read(frame) : [];
         const bytes = parts.reduce((sum, part) => sum + part.end - part.start, 0);
+        order = hungryFirst(order, parts);
         if (bytes >= SMALL_ANSWER_BYTES) {
-          asked = this.#ask(connection, partitions);
+          asked = this.#ask(connection, order);
         } else {
           asked = clock.sleep(bytes === 0 && frame ? 0 : SMALL_ANSWER_PAUSE_MS, round).then(() =>
-            ended() ? null : this.#ask(connection, partitions)
+            ended() ? null : this.#ask(connection, order)
           );
         }
         // A rejection is looked at in the next turn.
@@ -200,6 +202,16 @@ export class OffsetOutOfRangeError extends Error {
         `To start again from what is there, remove the pipeline's checkpoint.`,
     );
   }
+}
+
+/**
+ * The order to ask in next: a broker fills an answer in the order asked until it is full, so those that got something go last.
+ * Otherwise the first ones, while they have a backlog, would keep all others waiting.
+ */
+function hungryFirst(order: readonly number[], parts: readonly FetchedPart[]): readonly number[] {
+  const fed = new Set(parts.filter(({ start, end }) => end > start).map(({ partition }) => partition));
+  if (fed.size === 0 || fed.size === order.length) return order;
+  return [...order.filter((partition) => !fed.has(partition)), ...order.filter((partition) => fed.has(partition))];
 }
 
 /** Whether fetching again may help: the broker is away, or what it sent came damaged. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../../pipeline/clock.ts";
 import { type FetchedPart, Fetcher, type FetcherOptions, OffsetOutOfRangeError } from "../../pipeline/log/fetcher.ts";
+import { Producer } from "../../pipeline/log/producer.ts";
 import { CorruptBatchError } from "../../pipeline/log/record_batch.ts";
 import { RawClient } from "../broker/kafka/support.ts";
 import { batchOf, plain, scanAll, type ScannedRecord } from "./batches.ts";
@@ -111,6 +112,31 @@ Deno.test("a taker that does not keep up stops the fetching: one answer is taken
   release.resolve();
   await run;
   assert.equal(position, 40);
+});
+
+Deno.test("partitions with more than an answer holds take turns", async () => {
+  await using setup = await brokerBehindProxy({ defaultPartitions: 3 });
+  await makeTopic(setup.broker, "t");
+  const stop = new AbortController();
+  const producer = new Producer(setup.cluster(), { clock: systemClock, signal: stop.signal, acks: -1 });
+  for (const partition of [0, 1, 2]) {
+    for (let i = 0; i < 8; i++) await producer.send("t", partition, batchOf(plain("z".repeat(60_000))));
+  }
+  const positions = [0, 0, 0];
+  const fed: number[] = [];
+  await fetcher(setup, {
+    signal: stop.signal,
+    fetchBytes: 1 << 16,
+    partitions: [0, 1, 2],
+    positionOf: (partition) => positions[partition],
+    take: ({ partition, frame, start, end, fromOffset }) => {
+      positions[partition] = scanAll(frame.slice(start, end), { fromOffset }).nextOffset;
+      if (end > start) fed.push(partition);
+      if (positions.every((position) => position === 8)) stop.abort();
+      return Promise.resolve();
+    },
+  }).run();
+  assert.deepEqual(fed.slice(0, 6).sort(), [0, 0, 1, 1, 2, 2]);
 });
 
 Deno.test("paused partitions are left out until they are taken in again", async () => {
