@@ -81,9 +81,15 @@ export class Fetcher {
         if (!found) throw new UnavailableError(`Topic ${topic} does not exist (yet)`);
         for (const partition of partitions) this.#positions.set(partition, positionOf(partition));
         const byLeader = Map.groupBy(partitions, (partition) => found.leaders[partition] ?? -1);
-        onWaiting(null);
+        const unled = byLeader.get(-1) ?? [];
+        byLeader.delete(-1);
+        const reason = unled.length === 0 ? null : `No broker leads ${topic}/${unled.join(",")} at the moment`;
+        if (reason !== null && byLeader.size === 0) throw new UnavailableError(reason);
+        onWaiting(reason);
         const began = clock.monotonic();
         const loops = [...byLeader].map(([leader, partitions]) => this.#follow(leader, partitions, round.signal));
+        // The others are read meanwhile; then it is looked again who leads.
+        if (unled.length > 0) loops.push(clock.sleep(BACK_OFF_MS.most, round.signal));
         await Promise.race(loops).finally(() => round.abort());
         await Promise.allSettled(loops);
         if (clock.monotonic() - began > BACK_OFF_MS.most) pauseMs = BACK_OFF_MS.first;

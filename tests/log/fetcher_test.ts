@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../../pipeline/clock.ts";
+import { Cluster } from "../../pipeline/log/cluster.ts";
 import { type FetchedPart, Fetcher, type FetcherOptions, OffsetOutOfRangeError } from "../../pipeline/log/fetcher.ts";
 import { Producer } from "../../pipeline/log/producer.ts";
 import { CorruptBatchError } from "../../pipeline/log/record_batch.ts";
 import { RawClient } from "../broker/kafka/support.ts";
 import { batchOf, plain, scanAll, type ScannedRecord } from "./batches.ts";
 import { type BehindProxy, brokerBehindProxy, fetchAll, makeTopic } from "./broker_behind_proxy.ts";
-import { randomFrom, seed } from "./proxy.ts";
+import { hurriedClock, randomFrom, seed } from "./proxy.ts";
 
 const text = (bytes: Uint8Array | null) => bytes && new TextDecoder().decode(bytes);
 
@@ -137,6 +138,40 @@ Deno.test("partitions with more than an answer holds take turns", async () => {
     },
   }).run();
   assert.deepEqual(fed.slice(0, 6).sort(), [0, 0, 1, 1, 2, 2]);
+});
+
+Deno.test("a partition that no broker leads is waited for while the others are read", async () => {
+  await using setup = await brokerBehindProxy({ defaultPartitions: 2 });
+  await makeTopic(setup.broker, "t");
+  const stop = new AbortController();
+  const producer = new Producer(setup.cluster(), { clock: systemClock, signal: stop.signal, acks: -1 });
+  for (const partition of [0, 1]) await producer.send("t", partition, batchOf(plain("a")));
+  let looks = 0;
+  await using cluster = new class extends Cluster {
+    override async leaders(topic: string) {
+      const found = await super.leaders(topic);
+      return found && { ...found, leaders: ++looks === 1 ? [-1, -1] : looks === 2 ? [1, -1] : found.leaders };
+    }
+  }([setup.proxy.address], { clientId: "test", ssl: false, sasl: null });
+  const events: (string | number | null)[] = [];
+  const positions = [0, 0];
+  await new Fetcher(cluster, {
+    topic: "t",
+    clock: hurriedClock,
+    signal: stop.signal,
+    partitionBytes: 1 << 16,
+    fetchBytes: 1 << 18,
+    partitions: [0, 1],
+    positionOf: (partition) => positions[partition],
+    onWaiting: (reason) => events.push(reason),
+    take: ({ partition, start, end }) => {
+      if (end > start) events.push(partition);
+      if (end > start) positions[partition] = 1;
+      if (positions.every((position) => position === 1)) stop.abort();
+      return Promise.resolve();
+    },
+  }).run();
+  assert.deepEqual(events, ["No broker leads t/0,1 at the moment", "No broker leads t/1 at the moment", 0, null, 1]);
 });
 
 Deno.test("paused partitions are left out until they are taken in again", async () => {
