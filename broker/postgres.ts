@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import postgres from "postgres";
 import { ConfigError, UnavailableError } from "../pipeline/errors.ts";
+import { loopbackAddress, urlHost } from "./host.ts";
 import { type Account, asAccount, postgresAccount } from "./postgres_account.ts";
 import { type PostgresBinaries, postgresBinaries } from "./postgres_binaries.ts";
 import { readPostmaster, stopPostmaster } from "./postgres_postmaster.ts";
@@ -54,7 +55,7 @@ export interface EmbeddedPostgres extends AsyncDisposable {
  */
 export async function startPostgres(options: PostgresOptions): Promise<EmbeddedPostgres> {
   const { dataDir, log = () => {}, onProgress = () => {} } = options;
-  const host = options.host === "::1" || options.host.startsWith("127.") ? options.host : "127.0.0.1";
+  const host = loopbackAddress(options.host);
   await Deno.mkdir(dataDir, { recursive: true, mode: 0o755 });
   const root = await Deno.realPath(dataDir);
   using lock = new Disposer(await lockFolder(root));
@@ -66,8 +67,7 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   const password = await readPassword(join(root, "password"));
   await createCluster({ cluster, binaries, account, password, onProgress });
   const server = new Server({ host, port, cluster, binaries, account, log, onProgress });
-  const url = (database: string) =>
-    `postgres://${NAME}:${password}@${host.includes(":") ? `[${host}]` : host}:${port}/${database}`;
+  const url = (database: string) => `postgres://${NAME}:${password}@${urlHost(host)}:${port}/${database}`;
   try {
     await server.start();
     await createDatabase(url("postgres"));

@@ -24,33 +24,19 @@ export interface EmbeddedOptions {
 export async function startEmbedded(config: Config, { log, parts, onFailed }: EmbeddedOptions): Promise<Addresses> {
   const { host, dataDir, ports } = config;
   const started = await Promise.allSettled([
-    config.brokers.length > 0 ? config.brokers : portTaken("broker", "TAILRACE_BROKER_PORT", ports.broker, async () => {
-      const broker = parts.use(
-        await startBrokerWorker({
-          host,
-          port: ports.broker,
-          dataDir: `${dataDir}/broker`,
-          defaultPartitions: config.partitions,
-          log: (line) => log.info(`broker: ${line}`),
-        }),
-      );
-      broker.failed.then(onFailed);
-      return [`${broker.host}:${broker.port}`];
-    }),
-    config.registryUrl || portTaken("registry", "TAILRACE_REGISTRY_PORT", ports.registry, async () => {
-      const options = {
-        host,
-        port: ports.registry,
-        dataDir: `${dataDir}/registry`,
-        log: (line: string) => log.warn(`registry: ${line}`),
-      };
-      return parts.use(await startRegistry(options)).url;
-    }),
-    config.databaseUrl || portTaken("postgres", "TAILRACE_POSTGRES_PORT", ports.postgres, async () => {
-      const onProgress = (step: string) => log.info(`PostgreSQL: ${step}`);
-      return parts.use(await startPostgres({ host, port: ports.postgres, dataDir: `${dataDir}/postgres`, onProgress }))
-        .url;
-    }),
+    config.brokers.length > 0 ? config.brokers : startBroker(config, { log, parts, onFailed }),
+    config.registryUrl || startRegistry({
+      host,
+      port: ports.registry,
+      dataDir: `${dataDir}/registry`,
+      log: (line) => log.warn(`registry: ${line}`),
+    }).then((registry) => parts.use(registry).url),
+    config.databaseUrl || startPostgres({
+      host,
+      port: ports.postgres,
+      dataDir: `${dataDir}/postgres`,
+      onProgress: (step) => log.info(`PostgreSQL: ${step}`),
+    }).then((server) => parts.use(server).url),
   ]);
   const failures = started.flatMap((part) => part.status === "rejected" ? [part.reason] : []);
   const faults = failures.flatMap((error) => error instanceof ConfigError ? error.faults : []);
@@ -61,13 +47,24 @@ export async function startEmbedded(config: Config, { log, parts, onFailed }: Em
   return { brokers: brokers as string[], registryUrl: registryUrl as string, databaseUrl: databaseUrl as string };
 }
 
-/** Names the setting when the part's port is in use. */
-async function portTaken<T>(part: string, variable: string, port: number, start: () => Promise<T>): Promise<T> {
+async function startBroker(config: Config, { log, parts, onFailed }: EmbeddedOptions): Promise<string[]> {
+  const { host, dataDir, ports: { broker: port } } = config;
   try {
-    return await start();
+    const broker = parts.use(
+      await startBrokerWorker({
+        host,
+        port,
+        dataDir: `${dataDir}/broker`,
+        defaultPartitions: config.partitions,
+        log: (line) => log.info(`broker: ${line}`),
+      }),
+    );
+    broker.failed.then(onFailed);
+    return [`${broker.host}:${broker.port}`];
   } catch (error) {
-    if (!/AddrInUse|in use|taken/i.test(`${(error as Error).name} ${(error as Error).message}`)) throw error;
-    throw takenPort(part, variable, port);
+    // The worker sends words only.
+    if (!(error as Error).message.includes(`port ${port} of ${host} is in use`)) throw error;
+    throw takenPort("broker", "TAILRACE_BROKER_PORT", port);
   }
 }
 

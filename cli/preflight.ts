@@ -1,3 +1,4 @@
+import { loopbackAddress } from "../broker/host.ts";
 import type { Config } from "../pipeline/config.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
 import { takenPort } from "./embedded.ts";
@@ -41,12 +42,13 @@ function portsNeeded({ host, ports, brokers, registryUrl, databaseUrl, mode }: C
   const api = { part: "api", variable: "TAILRACE_PORT", host, port: ports.api };
   if (mode !== "dev") return [api];
   // The embedded PostgreSQL never serves a network.
-  const local = host === "::1" || host.startsWith("127.") ? host : "127.0.0.1";
   return [
     api,
     ...brokers.length > 0 ? [] : [{ part: "broker", variable: "TAILRACE_BROKER_PORT", host, port: ports.broker }],
     ...registryUrl ? [] : [{ part: "registry", variable: "TAILRACE_REGISTRY_PORT", host, port: ports.registry }],
-    ...databaseUrl ? [] : [{ part: "postgres", variable: "TAILRACE_POSTGRES_PORT", host: local, port: ports.postgres }],
+    ...databaseUrl
+      ? []
+      : [{ part: "postgres", variable: "TAILRACE_POSTGRES_PORT", host: loopbackAddress(host), port: ports.postgres }],
   ];
 }
 

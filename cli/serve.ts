@@ -1,9 +1,11 @@
 import postgres from "postgres";
 import { createApp } from "../api/app.ts";
 import { createAssets } from "../api/assets.ts";
+import { LOOPBACK_HOSTS } from "../api/guards.ts";
 import { createLiveHub } from "../api/live.ts";
 import { createMetrics } from "../api/metrics.ts";
 import { createResultReader, storedPipeline } from "../api/results_postgres.ts";
+import { isLoopback, urlHost } from "../broker/host.ts";
 import { systemClock } from "../pipeline/clock.ts";
 import type { Config } from "../pipeline/config.ts";
 import type { Plan } from "../pipeline/plan/plan.ts";
@@ -12,8 +14,6 @@ import type { Engine } from "./engine.ts";
 import type { Logger } from "./log.ts";
 import { VERSION } from "./version.ts";
 
-/** Host names a request may ask for when only this machine is listened to. */
-const LOOPBACK = ["localhost", "127.0.0.1", "[::1]"];
 /** Requests still under way this long after a stop are cut off. */
 const SHUTDOWN_MS = 1_500;
 
@@ -33,7 +33,7 @@ export function serve(
   const stored = plans.map(storedPipeline);
   const hub = createLiveHub({}, systemClock);
   const metrics = createMetrics(engine.status, { live: () => hub.stats(), version: VERSION });
-  const isLoopback = config.host === "127.0.0.1" || config.host === "::1" || config.host === "localhost";
+  const host = urlHost(config.host);
   const app = createApp({
     pipelines: stored,
     results: createResultReader(sql, stored),
@@ -42,7 +42,7 @@ export function serve(
     asset: createAssets(),
     log: (message, error) => log.error(message, { error: error instanceof Error ? error.message : String(error) }),
     version: VERSION,
-  }, { hub, hosts: isLoopback ? LOOPBACK : null });
+  }, { hub, hosts: isLoopback(config.host) ? [...LOOPBACK_HOSTS, host] : null });
   let server: Deno.HttpServer<Deno.NetAddr>;
   try {
     server = Deno.serve({ hostname: config.host, port: config.ports.api, onListen: () => {} }, app.fetch);
@@ -51,7 +51,7 @@ export function serve(
     throw error;
   }
   return {
-    url: `http://${config.host.includes(":") ? `[${config.host}]` : config.host}:${server.addr.port}`,
+    url: `http://${host}:${server.addr.port}`,
     async [Symbol.asyncDispose]() {
       hub.close();
       const cut = new Promise((resolve) => setTimeout(resolve, SHUTDOWN_MS));

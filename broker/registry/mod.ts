@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import { ConfigError } from "../../pipeline/errors.ts";
+import { isLoopback, urlHost } from "../host.ts";
 import { createRegistryApp } from "./app.ts";
 import { Registry } from "./registry.ts";
 
@@ -38,8 +39,7 @@ export async function startRegistry(options: RegistryOptions): Promise<EmbeddedR
   const { host, dataDir, log } = options;
   await Deno.mkdir(dataDir, { recursive: true });
   const registry = await Registry.open(join(dataDir, "schemas.ndjson"));
-  const loopbackOnly = host === "::1" || host === "localhost" || host.startsWith("127.");
-  const app = createRegistryApp(registry, { loopbackOnly, log });
+  const app = createRegistryApp(registry, { loopbackOnly: isLoopback(host), log });
   const cut = new AbortController();
   const underWay = new Set<Promise<unknown>>();
   let server: Deno.HttpServer<Deno.NetAddr>;
@@ -63,7 +63,6 @@ export async function startRegistry(options: RegistryOptions): Promise<EmbeddedR
     });
   }
   const { port } = server.addr;
-  const name = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "[::1]" : host.includes(":") ? `[${host}]` : host;
   const close = async () => {
     // Not `server.shutdown()`: it waits for a request that never ends, and an abort after it throws.
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -79,7 +78,7 @@ export async function startRegistry(options: RegistryOptions): Promise<EmbeddedR
   };
   let closed: Promise<void> | undefined;
   return {
-    url: `http://${name}:${port}`,
+    url: `http://${urlHost(host)}:${port}`,
     port,
     close: () => closed ??= close(),
     [Symbol.asyncDispose]: () => closed ??= close(),
