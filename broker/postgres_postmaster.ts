@@ -65,6 +65,11 @@ async function commandLine(pid: number): Promise<string> {
   return new TextDecoder().decode(output.stdout);
 }
 
+/** A whole argument: the folder `/data/cluster` is not meant where `/other/data/cluster` stands. */
+function hasArgument(command: string, argument: string): boolean {
+  return ["\0", " "].some((gap) => `${command}${gap}`.includes(`${gap}${argument}${gap}`));
+}
+
 /**
  * Ends the server that a killed process left running in `cluster`, or clears what is left of one. The caller holds the
  * folder's lock, so whatever server runs there has no owner any more.
@@ -76,7 +81,7 @@ export async function stopPostmaster(cluster: string, onProgress: (step: string)
   if (postmaster === null || !isRunning(postmaster.pid)) return;
   const { pid } = postmaster;
   const command = await commandLine(pid);
-  if (!command.includes("postgres") || !command.includes(cluster)) {
+  if (!command.includes("postgres") || !hasArgument(command, cluster)) {
     // The id was given to another program since; PostgreSQL itself would take that one for a server and refuse.
     await Deno.remove(join(cluster, "postmaster.pid"));
     return;
