@@ -12,6 +12,8 @@ import type { AvroSchema } from "../pipeline/plan/plan.ts";
 import { SCHEMA, Workload } from "./workload.ts";
 
 export const PARTITIONS = 4;
+/** Records written before the event loop gets a turn, which takes about a millisecond. */
+const BURST = 20_000;
 export const NO_SECURITY = { ssl: false, sasl: null } as const;
 
 /** What the cases run against: temporary servers of their own, unless brokers or a database were named. */
@@ -75,7 +77,7 @@ export async function load({ brokers, schemaId }: Servers, topic: string, count:
     const partition = partitionOfAccount[workload.account];
     workload.write(batches.begin(partition, workload.eventTimeMs, workload.keys[workload.account]));
     batches.end(partition);
-    if (i % 5_000 === 0) {
+    if (i % BURST === 0) {
       await batches.ready();
       await new Promise((resolve) => setTimeout(resolve, 0));
     }

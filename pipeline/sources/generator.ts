@@ -8,7 +8,7 @@ import { TransactionWriter } from "./transactions.ts";
 /** Time between two looks at what is due. */
 const TICK_MS = 20;
 /** Records written before the event loop gets a turn, when going as fast as it can. */
-const BURST = 5_000;
+const BURST = 20_000;
 
 export interface GeneratorOptions {
   readonly topic: string;
