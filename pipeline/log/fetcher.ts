@@ -41,6 +41,8 @@ const MAX_WAIT_MS = 500;
 /** A small answer is not followed by the next request before this, so that a trickle is read in gulps. */
 const SMALL_ANSWER_BYTES = 64 * 1024;
 const SMALL_ANSWER_PAUSE_MS = 10;
+/** The event loop gets a turn, which takes about a millisecond, this often. */
+const TURN_MS = 20;
 const BACK_OFF_MS = { first: 100, most: 5_000 };
 
 /**
@@ -110,6 +112,7 @@ export class Fetcher {
     const connection = await this.#cluster.node(leader);
     const ended = () => signal.aborted || round.aborted;
     let order = partitions;
+    let turnedAt = clock.monotonic();
     let asked = this.#ask(connection, order);
     try {
       while (!ended()) {
@@ -132,7 +135,10 @@ export class Fetcher {
         }
         frame?.release();
         // Bytes that have come already are read without a turn of the event loop: at full speed, others' messages would wait.
-        if (bytes >= SMALL_ANSWER_BYTES) await clock.sleep(0);
+        if (clock.monotonic() - turnedAt >= TURN_MS) {
+          await clock.sleep(0);
+          turnedAt = clock.monotonic();
+        }
       }
     } finally {
       asked.then((frame) => frame?.release(), () => {});
