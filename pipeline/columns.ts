@@ -41,6 +41,8 @@ export type FieldType =
  */
 export type ColumnKind = "i32" | "i64" | "f64" | "bytes";
 
+/** Columns hold decimals of at most this many digits, as DuckDB does. */
+export const DECIMAL_DIGITS_MAX = 38;
 /** Decimals of up to this many digits travel as 64-bit integers; wider ones as bytes. */
 export const NARROW_DECIMAL_DIGITS = 18;
 

@@ -3,15 +3,13 @@
  *
  * @module
  */
-import type { FieldType } from "../columns.ts";
+import { DECIMAL_DIGITS_MAX, type FieldType } from "../columns.ts";
 import { ConfigError } from "../errors.ts";
 import type { AvroSchema } from "../plan/plan.ts";
 import { type AvroType, describe, parseSchema, type RecordType } from "./parse_schema.ts";
 
 export * from "./parse_schema.ts";
 
-/** Columns hold decimals of at most this many digits. */
-export const DECIMAL_DIGITS_MAX = 38;
 /** Listings stop after this many paths: nested records that share types can have exponentially many. */
 export const LISTED_FIELDS_MAX = 10_000;
 

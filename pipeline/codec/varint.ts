@@ -55,8 +55,3 @@ export function readInt(data: Uint8Array, at: number, end: number, words: Int32A
   }
   return TOO_LONG;
 }
-
-/** The value `readLong` left in `words`, exact up to 2^53 and of the right size beyond. */
-export function wordsToNumber(words: Int32Array): number {
-  return words[1] * 4294967296 + (words[0] >>> 0);
-}

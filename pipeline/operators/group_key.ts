@@ -10,10 +10,9 @@
  *
  * @module
  */
-import { bigintAt, type Column, type Columns, type FieldType, NARROW_DECIMAL_DIGITS } from "../columns.ts";
+import { bigintAt, type Column, columnKind, type Columns, type FieldType, NARROW_DECIMAL_DIGITS } from "../columns.ts";
 import type { ResultValue } from "../sinks/sink.ts";
 import { bigintFromBytes, decimalText } from "../decimal.ts";
-import { columnKind } from "../columns.ts";
 
 /** The text and bytes of one key may be this long in all: databases limit what they index. */
 export const GROUP_KEY_BYTES_MAX = 1_024;

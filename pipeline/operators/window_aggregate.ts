@@ -1,4 +1,4 @@
-import type { Column, Columns } from "../columns.ts";
+import { type Column, type Columns, numberAt } from "../columns.ts";
 import type { Plan } from "../plan/plan.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
 import type { PartitionWatermark } from "../windows/watermark.ts";
@@ -137,11 +137,11 @@ function eventTimes(
       break;
     case "timestamp-micros":
       for (let row = 0; row < length; row++) {
-        times[row] = Math.floor((ints[2 * row + 1] * 4294967296 + (ints[2 * row] >>> 0)) / 1000);
+        times[row] = Math.floor(numberAt(ints, row) / 1000);
       }
       break;
     default:
-      for (let row = 0; row < length; row++) times[row] = ints[2 * row + 1] * 4294967296 + (ints[2 * row] >>> 0);
+      for (let row = 0; row < length; row++) times[row] = numberAt(ints, row);
   }
   const { least, most } = EVENT_TIME_RANGE_MS;
   for (let row = 0; row < length; row++) {

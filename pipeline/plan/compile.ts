@@ -17,9 +17,9 @@ import type { SchemaMap } from "./schemas.ts";
 import { AccumulatorSet, selected } from "./select.ts";
 import { showType } from "./sql_types.ts";
 
-export const DEFAULT_ALLOWED_LATENESS_MS = 5_000;
-export const DEFAULT_IDLE_AFTER_MS = 10_000;
-export const DEFAULT_EMIT_EVERY_MS = 1_000;
+const DEFAULT_ALLOWED_LATENESS_MS = 5_000;
+const DEFAULT_IDLE_AFTER_MS = 10_000;
+const DEFAULT_EMIT_EVERY_MS = 1_000;
 /** Most partitions a definition can ask for. */
 export const PARTITIONS_MAX = 1_000;
 
@@ -100,7 +100,7 @@ class Planner {
   }
 
   #timing(): Pick<Plan, "allowedLatenessMs" | "idleAfterMs" | "emitEveryMs" | "partitions"> {
-    const { from, emit = { every: "1s" } } = this.#definition;
+    const { from, emit } = this.#definition;
     const { allowedLateness, idleAfter, partitions } = from?.options ?? {};
     const validPartitions = partitions === undefined ||
       (Number.isInteger(partitions) && partitions >= 1 && partitions <= PARTITIONS_MAX);
@@ -114,7 +114,11 @@ class Planner {
       idleAfterMs: idleAfter === undefined
         ? DEFAULT_IDLE_AFTER_MS
         : this.#duration("from.idleAfter", idleAfter, { least: 1 }),
-      emitEveryMs: emit === "final" ? null : this.#duration("emit.every", emit?.every, { least: 10 }),
+      emitEveryMs: emit === undefined
+        ? DEFAULT_EMIT_EVERY_MS
+        : emit === "final"
+        ? null
+        : this.#duration("emit.every", emit?.every, { least: 10 }),
       ...(partitions === undefined ? {} : { partitions }),
     };
   }

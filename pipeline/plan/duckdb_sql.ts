@@ -4,6 +4,7 @@
  * @module
  */
 import type { FieldType } from "../columns.ts";
+import { identifier } from "../sql_text.ts";
 import type { Plan, Selected } from "./plan.ts";
 import { duckdbType } from "./sql_types.ts";
 
@@ -19,8 +20,8 @@ export function duckdbSql(plan: Plan, relation: string): string {
   const millis = time.type.type === "long" ? `f${plan.eventTime}` : `epoch_ms(CAST(f${plan.eventTime} AS TIMESTAMP))`;
   // % keeps the dividend's sign, so once more around makes it the distance from the window's start also before 1970.
   const start = `ms - (((ms - ${offsetMs}) % ${sizeMs}) + ${sizeMs}) % ${sizeMs}`;
-  const keys = plan.groupBy.map(({ name, field }) => `f${field} AS ${quoted(name)}`);
-  const values = plan.select.map((column) => `${aggregate(plan, column)} AS ${quoted(column.name)}`);
+  const keys = plan.groupBy.map(({ name, field }) => `f${field} AS ${identifier(name)}`);
+  const values = plan.select.map((column) => `${aggregate(plan, column)} AS ${identifier(column.name)}`);
   const grouped = [...plan.groupBy.map(({ field }) => `f${field}`), "window_ms"];
   return `WITH records AS (
   SELECT ${columns.join(", ")}
@@ -62,9 +63,5 @@ function mean(column: string, type: FieldType): string {
 
 /** A column, or a field of a struct: `"merchant"."country"`. */
 function reference(path: string): string {
-  return path.split(".").map(quoted).join(".");
-}
-
-function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
+  return path.split(".").map(identifier).join(".");
 }

@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { bigintAt, numberAt } from "../columns.ts";
+import { bigintFromBytes } from "../decimal.ts";
 
 /** A number while it is a safe integer, a bigint beyond: so two values are equal exactly if they are `===`, and `<` just works. */
 export type Exact = number | bigint;
@@ -27,18 +29,13 @@ export function normalize(value: bigint): Exact {
 
 /** Row `row` of an `i64` column. */
 export function longAt(ints: Int32Array, row: number): Exact {
-  const high = ints[2 * row + 1];
-  const near = high * 4294967296 + (ints[2 * row] >>> 0);
-  if (near >= -SAFE && near <= SAFE) return near;
-  return (BigInt(high) << 32n) | BigInt(ints[2 * row] >>> 0);
+  const near = numberAt(ints, row);
+  return near >= -SAFE && near <= SAFE ? near : bigintAt(ints, row);
 }
 
 /** The big-endian two's complement number in `data[start, end)`. */
 export function wideAt(data: Uint8Array, start: number, end: number): Exact {
-  if (start === end) return 0;
-  let value = BigInt(data[start] << 24 >> 24);
-  for (let i = start + 1; i < end; i++) value = (value << 8n) | BigInt(data[i]);
-  return normalize(value);
+  return normalize(bigintFromBytes(data, start, end));
 }
 
 export function add(a: Exact, b: Exact): Exact {

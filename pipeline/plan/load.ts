@@ -114,7 +114,7 @@ async function importDefinition(dir: string, file: string): Promise<Definition> 
   throw new ConfigError({ where: file, problem: "has no pipeline: `export default pipeline({ .. })`" });
 }
 
-/** Two pipelines must not share a name, a table or a topic, nor one write what another reads without a schema for it. */
+/** Two pipelines must not share a name, a table or a topic of results. */
 function clashes(streams: readonly LoadedStream[]): Fault[] {
   const owners = new Map<string, string>();
   const faults: Fault[] = [];

@@ -4,10 +4,8 @@
  *
  * @module
  */
-import type { FieldType } from "../columns.ts";
+import { DECIMAL_DIGITS_MAX, type FieldType } from "../columns.ts";
 
-/** Most digits a decimal can have, in DuckDB as in our columns. */
-export const DECIMAL_DIGITS_MAX = 38;
 /** Up to this many digits DuckDB computes decimals in 64 bits, and keeps results there rather than growing them. */
 const DECIMAL_DIGITS_64 = 18;
 

@@ -8,9 +8,9 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type postgres from "postgres";
 import { ConfigError, type Fault } from "../errors.ts";
+import { literal } from "../sql_text.ts";
 import { codeOf, shortMessage, sortedError } from "./postgres_errors.ts";
 import { SCHEMA_LOCK } from "./postgres_table.ts";
-import { literal } from "./postgres_types.ts";
 
 const FILE_NAME = /^(\d{4})_[a-z0-9_]+\.sql$/;
 const UNIQUE_VIOLATION = "23505";

@@ -5,7 +5,8 @@
  */
 import type postgres from "postgres";
 import type { ResultColumn } from "../plan/plan.ts";
-import { identifier, tableName } from "./postgres_types.ts";
+import { identifier } from "../sql_text.ts";
+import { tableName } from "./postgres_types.ts";
 
 /** Below this an upsert is as fast, and takes one round trip instead of two. */
 export const COPY_ROWS_MIN = 500;

@@ -11,7 +11,8 @@
 import type postgres from "postgres";
 import { ConfigError, type Fault } from "../errors.ts";
 import type { ResultColumn } from "../plan/plan.ts";
-import { identifier, IDENTIFIER_BYTES_MAX, literal, sqlType, tableName } from "./postgres_types.ts";
+import { identifier, literal } from "../sql_text.ts";
+import { IDENTIFIER_BYTES_MAX, sqlType, tableName } from "./postgres_types.ts";
 import { viewColumns, viewName, viewStatements } from "./postgres_view.ts";
 
 /** The advisory lock held while tables are made, so that two processes starting at once take turns. Any number of our own will do. */

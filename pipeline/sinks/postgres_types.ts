@@ -1,5 +1,5 @@
 /**
- * Which SQL type each field type becomes, and how identifiers and literals are written.
+ * Which SQL type each field type becomes, and how tables are named.
  *
  * | field type | PostgreSQL |
  * |---|---|
@@ -19,6 +19,7 @@
  * @module
  */
 import type { FieldType } from "../columns.ts";
+import { identifier } from "../sql_text.ts";
 
 /** PostgreSQL cuts longer identifiers without an error, so two names could become one. */
 export const IDENTIFIER_BYTES_MAX = 63;
@@ -52,16 +53,6 @@ export function sqlType(type: FieldType): string {
     case "timestamp-micros":
       return "timestamp with time zone";
   }
-}
-
-/** A quoted identifier: `a"b` becomes `"a""b"`. */
-export function identifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
-
-/** A quoted string literal, for the statements that take no parameters (COMMENT ON). */
-export function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
 }
 
 /** `account_minute` or `schema.account_minute`, taken apart. */

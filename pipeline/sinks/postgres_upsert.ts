@@ -4,9 +4,10 @@
  * @module
  */
 import type { ResultColumn } from "../plan/plan.ts";
+import { identifier } from "../sql_text.ts";
 import { arrayLiteral, travel } from "./postgres_array.ts";
 import { keyColumns, UPDATED_AT } from "./postgres_table.ts";
-import { identifier, tableName } from "./postgres_types.ts";
+import { tableName } from "./postgres_types.ts";
 import type { ResultRows } from "./sink.ts";
 
 /**

@@ -5,7 +5,8 @@
  * @module
  */
 import type { ResultColumn } from "../plan/plan.ts";
-import { identifier, literal, sqlType, type TableName } from "./postgres_types.ts";
+import { identifier, literal } from "../sql_text.ts";
+import { sqlType, type TableName } from "./postgres_types.ts";
 
 /** Where the views are. */
 export const BI_SCHEMA = "bi";

@@ -9,7 +9,8 @@ import { parseSchema } from "../codec/schema.ts";
 import { ConfigError, type Fault } from "../errors.ts";
 import type { AvroSchema } from "../plan/plan.ts";
 import type { ResultValue } from "../sinks/sink.ts";
-import { avroNames, fieldValues, type FileColumn, identifier, inferSchema } from "./file_replay_schema.ts";
+import { identifier, literal } from "../sql_text.ts";
+import { avroNames, fieldValues, type FileColumn, inferSchema } from "./file_replay_schema.ts";
 
 /** What DuckDB may hold in memory; sorting more goes to a temporary folder. */
 const MEMORY_LIMIT = "512MB";
@@ -83,10 +84,6 @@ export async function openReplayFile(options: FileOptions): Promise<ReplayFile> 
     await close();
     throw error;
   }
-}
-
-function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
 }
 
 /** The table function that reads the file. */

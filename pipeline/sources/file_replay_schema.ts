@@ -24,6 +24,7 @@ import { columnType, type RecordType, withoutNull } from "../codec/schema.ts";
 import type { FieldType } from "../columns.ts";
 import type { Fault } from "../errors.ts";
 import type { AvroSchema } from "../plan/plan.ts";
+import { identifier } from "../sql_text.ts";
 
 /** A column of the file: its name, and its type as DuckDB writes it. */
 export interface FileColumn {
@@ -103,11 +104,6 @@ function inferType(type: string): AvroSchema {
     default:
       return "string";
   }
-}
-
-/** An SQL identifier. */
-export function identifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }
 
 /**

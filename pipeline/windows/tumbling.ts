@@ -1,9 +1,3 @@
-/** A window `[start, end)` of event time, milliseconds since the epoch. */
-export interface TimeWindow {
-  readonly start: number;
-  readonly end: number;
-}
-
 /** The start of the tumbling window that holds `timeMs`: the last multiple of `sizeMs` after `offsetMs` not after it. */
 export function tumblingStart(timeMs: number, sizeMs: number, offsetMs: number): number {
   return Math.floor((timeMs - offsetMs) / sizeMs) * sizeMs + offsetMs;

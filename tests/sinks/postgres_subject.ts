@@ -2,7 +2,7 @@ import postgres from "postgres";
 import type { FieldType } from "../../pipeline/columns.ts";
 import type { ResultColumn } from "../../pipeline/plan/plan.ts";
 import { createPostgresSink, type PostgresSinkOptions } from "../../pipeline/sinks/postgres.ts";
-import { identifier } from "../../pipeline/sinks/postgres_types.ts";
+import { identifier } from "../../pipeline/sql_text.ts";
 import type { ResultValue } from "../../pipeline/sinks/sink.ts";
 import type { MakeSubject } from "../contracts/sink_contract.ts";
 import type { PostgresServer } from "./postgres_server.ts";
