@@ -9,6 +9,7 @@ import type { Ingest, LiveSource, ReadyCheck } from "../api/deps.ts";
 import { FileCheckpointStore } from "../pipeline/checkpoint/file_store.ts";
 import { systemClock } from "../pipeline/clock.ts";
 import type { Config } from "../pipeline/config.ts";
+import { UnavailableError } from "../pipeline/errors.ts";
 import { KafkaAdmin } from "../pipeline/log/admin.ts";
 import { Cluster } from "../pipeline/log/cluster.ts";
 import { LogPublisher } from "../pipeline/log/log_publisher.ts";
@@ -24,10 +25,11 @@ import { createKafkaSink } from "../pipeline/sinks/kafka.ts";
 import { registerPipeline } from "../pipeline/sinks/pipeline_registry.ts";
 import { createPostgresSink } from "../pipeline/sinks/postgres.ts";
 import { setAsideWithRetry, untilAvailable, withRetry } from "../pipeline/sinks/retry.ts";
-import { createSetAsideSink, setAsideTopics } from "../pipeline/sinks/set_aside.ts";
+import { createSetAsideSink } from "../pipeline/sinks/set_aside.ts";
 import type { ResultRows, Sink } from "../pipeline/sinks/sink.ts";
 import type { Addresses } from "./embedded.ts";
 import type { Logger } from "./log.ts";
+import { topicsOf } from "./topics.ts";
 
 const READY_TIMEOUT_MS = 3_000;
 
@@ -56,7 +58,10 @@ export function startEngine(options: EngineOptions): Engine {
   const clusterOptions = { clientId: "tailrace", ...config.kafka };
   const newCluster = () => new Cluster(addresses.brokers, clusterOptions);
   const cluster = parts.use(newCluster());
-  const producer = new Producer(cluster, { clock: systemClock, signal: new AbortController().signal, acks: -1 });
+  // Not the signal of the stop, which lets what is being written end.
+  const ended = new AbortController();
+  parts.defer(() => ended.abort(new UnavailableError("the engine was ended")));
+  const producer = new Producer(cluster, { clock: systemClock, signal: ended.signal, acks: -1 });
   const publisher = new LogPublisher(producer);
   const registry = createRegistryClient({ url: addresses.registryUrl });
   const admin = new KafkaAdmin(addresses.brokers, config.kafka, "tailrace-admin");
@@ -141,15 +146,7 @@ async function prepare(
   plan: Plan,
   { admin, registry, config }: { admin: KafkaAdmin; registry: RegistryClient; config: Config },
 ): Promise<void> {
-  const partitions = config.mode === "dev" ? config.partitions : undefined;
-  const { dead, late } = setAsideTopics(plan.topic);
-  const results = plan.sinks.flatMap((sink) => sink.kind === "kafka" ? [sink.topic] : []);
-  const own = config.mode === "dev" ? [plan.topic] : [];
-  await admin.ensureTopics([
-    ...[...own, ...results].map((topic) => ({ topic, partitions })),
-    // They keep their records' timestamps, which retention by time would take for old, and bytes, whole batches among them.
-    ...[dead, late].map((topic) => ({ topic, partitions, isArchive: true })),
-  ]);
+  await admin.ensureTopics(topicsOf(plan, config));
   const subject = `${plan.topic}-value`;
   // A topic that others own has the schema they gave it.
   if (config.mode === "dev" || !(await registry.latest(subject))) await registry.register(subject, plan.schema);

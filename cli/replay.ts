@@ -31,7 +31,7 @@ export async function replay({ flags, positionals, log, signal }: Call): Promise
   const reader = await planReading(topic);
   await new KafkaAdmin(brokers, config.kafka, "tailrace-replay").ensureTopics([{
     topic,
-    partitions: config.partitions,
+    partitions: reader?.partitions ?? config.partitions,
   }]);
   await using cluster = new Cluster(brokers, { clientId: "tailrace-replay", ...config.kafka });
   const producer = new Producer(cluster, { clock: systemClock, signal, acks: -1 });
