@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BrokerOptions } from "./options.ts";
+import type { BrokerOptions, BrokerWorkerOptions } from "./options.ts";
 import { Server } from "./server.ts";
 import type { FromWorker, ToWorker } from "./worker.ts";
 
@@ -19,9 +19,6 @@ export interface RunningBroker extends AsyncDisposable {
   /** Ends all connections and puts everything on disk. */
   close(): Promise<void>;
 }
-
-/** Options that can be sent to a worker. */
-export type BrokerWorkerOptions = Omit<BrokerOptions, "clock" | "openFile">;
 
 /** Starts a broker in this thread. Rejects when the port or the data folder is taken or cannot be used. */
 // deno-lint-ignore require-await -- a promise, so that this and startBrokerWorker are exchangeable and errors are rejections

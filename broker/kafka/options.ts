@@ -57,6 +57,9 @@ export interface BrokerOptions {
   readonly openFile?: OpenFile;
 }
 
+/** Options that can be sent to a worker, but for `log`, which is told by messages. */
+export type BrokerWorkerOptions = Omit<BrokerOptions, "clock" | "openFile">;
+
 export type ResolvedOptions = Required<Omit<BrokerOptions, "openFile">> & Pick<BrokerOptions, "openFile">;
 
 const mebibyte = 1024 * 1024;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BrokerWorkerOptions } from "./mod.ts";
+import type { BrokerWorkerOptions } from "./options.ts";
 import { Server } from "./server.ts";
 
 export type ToWorker =

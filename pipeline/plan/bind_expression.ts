@@ -9,8 +9,10 @@ import { castLiteral, type SqlNode } from "./duckdb_parser.ts";
 import type { Expression } from "./expression.ts";
 import { bindFunction } from "./functions.ts";
 import * as literal from "./literals.ts";
-import type { FieldLookup } from "./parse_expression.ts";
 import { aType, digitsOf, duckdbType, familyOf, showType, unify, withNull } from "./sql_types.ts";
+
+/** Finds a field by its dotted path: its index among the plan's fields and its type, or why it cannot be used. */
+export type FieldLookup = (path: string) => { readonly field: number; readonly type: FieldType } | string;
 
 /** Most nodes of one condition. */
 export const EXPRESSION_NODES_MAX = 20_000;

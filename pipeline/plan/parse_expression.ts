@@ -4,13 +4,9 @@
  *
  * @module
  */
-import type { FieldType } from "../columns.ts";
-import { Binder } from "./bind_expression.ts";
+import { Binder, type FieldLookup } from "./bind_expression.ts";
 import { isKeyword, parseCondition, positionOf, type SyntaxProblem } from "./duckdb_parser.ts";
 import type { Expression } from "./expression.ts";
-
-/** Finds a field by its dotted path: its index among the plan's fields and its type, or why it cannot be used. */
-export type FieldLookup = (path: string) => { readonly field: number; readonly type: FieldType } | string;
 
 /** Most faults told about one condition. */
 export const FAULTS_SHOWN_MAX = 8;

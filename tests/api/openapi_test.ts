@@ -7,7 +7,7 @@ import { PROBLEMS } from "../../api/problem.ts";
 import { QueryError } from "../../api/deps.ts";
 import { UnavailableError } from "../../pipeline/errors.ts";
 import { accountRows, type Fake, fakeDeps, pipelineStatus } from "./fake_deps.ts";
-import { VirtualClock } from "./virtual_clock.ts";
+import { VirtualClock } from "../virtual_clock.ts";
 
 interface Operation {
   readonly responses: Record<string, { readonly content?: Record<string, { readonly schema?: unknown }> }>;

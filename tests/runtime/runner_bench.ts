@@ -8,7 +8,7 @@ import type { ShardEvents, ShardHost } from "../../pipeline/runtime/shard_host.t
 import type { ResultRows, ResultValue, SetAsideRecord } from "../../pipeline/sinks/sink.ts";
 import { MemorySink } from "../sinks/memory_sink.ts";
 import { encode, type Event, PartitionLog, recordOf, SCHEMAS } from "./logs.ts";
-import { VirtualClock } from "./virtual_clock.ts";
+import { VirtualClock } from "../virtual_clock.ts";
 
 /** The crash that a test asked for. */
 export class Crash extends Error {}

@@ -1,4 +1,4 @@
-import type { Clock } from "../../pipeline/clock.ts";
+import type { Clock } from "../pipeline/clock.ts";
 
 /** A clock that moves only when told. Before each step all that can run without time passing has run. */
 export class VirtualClock implements Clock {
@@ -35,6 +35,11 @@ export class VirtualClock implements Clock {
       this.#sleepers.add(sleeper);
       signal?.addEventListener("abort", onAbort, { once: true });
     });
+  }
+
+  /** How many sleep now. */
+  get sleeping(): number {
+    return this.#sleepers.size;
   }
 
   /** Lets everything run that waits for no time. */
