@@ -183,13 +183,25 @@ function deferred(name: string, connect: () => Promise<Sink>): Sink {
   };
 }
 
-/** Notes positions in the group that tools look at, one call at a time; a failure is the tools' loss only. */
+/**
+ * Notes positions in the group that tools look at, one call at a time and the newest last; a failure is the tools' loss only,
+ * and the next call makes it good.
+ */
 function offsetNoter(admin: KafkaAdmin, plan: Plan): (positions: ReadonlyMap<number, number>) => void {
+  let newest: ReadonlyMap<number, number> | null = null;
   let busy = false;
-  return (positions) => {
-    if (busy) return;
+  const note = async () => {
     busy = true;
-    admin.noteOffsets(`tailrace.${plan.name}`, plan.topic, positions).catch(() => {}).finally(() => busy = false);
+    while (newest) {
+      const positions = newest;
+      newest = null;
+      await admin.noteOffsets(`tailrace.${plan.name}`, plan.topic, positions).catch(() => {});
+    }
+    busy = false;
+  };
+  return (positions) => {
+    newest = positions;
+    if (!busy) void note();
   };
 }
 

@@ -91,7 +91,9 @@ async function startGenerator(
       onProgress: (acknowledged) => {
         if (acknowledged === 0 || historyMs === 0) return;
         historyMs = 0;
-        Deno.writeTextFile(marker, "").catch(() => {});
+        Deno.writeTextFile(marker, "").catch((error) =>
+          log.warn(`${marker} cannot be written, so the next start makes a past up again: ${error.message}`)
+        );
       },
     });
   }, { clock: systemClock, signal, log: (level, message) => log[level](message) });
