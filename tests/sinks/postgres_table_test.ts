@@ -217,21 +217,23 @@ Deno.test("a server that cannot take another connection, or is not there, is una
   await assert.rejects(createPostgresSink({ url: full.url, table: "d", columns }), UnavailableError);
 });
 
-Deno.test("a statement that does not end is given up as unavailable, and a repeat goes through", async () => {
-  await withDatabase(server.url, async (sql, another, url) => {
-    const options = { table: "t", columns: COLUMNS, statementMsMax: 200 };
-    await using sink = await createPostgresSink({ url, ...options });
-    const locker = await another();
-    await locker.unsafe("BEGIN; LOCK TABLE t");
-    await assert.rejects(
-      async () => await sink.write(resultRows(COLUMNS, [ROW]), { epoch: 1, signal }),
-      UnavailableError,
-    );
-    await locker.unsafe("COMMIT");
-    await sink.write(resultRows(COLUMNS, [ROW]), { epoch: 1, signal });
-    assert.deepEqual(await readTable(sql, "t", COLUMNS), [ROW]);
+for (const [statement, copyRowsMin] of [["an upsert", Infinity], ["a COPY", 1]] as const) {
+  Deno.test(`${statement} that does not end is given up as unavailable, and a repeat goes through`, async () => {
+    await withDatabase(server.url, async (sql, another, url) => {
+      const options = { table: "t", columns: COLUMNS, statementMsMax: 200, copyRowsMin };
+      await using sink = await createPostgresSink({ url, ...options });
+      const locker = await another();
+      await locker.unsafe("BEGIN; LOCK TABLE t");
+      await assert.rejects(
+        async () => await sink.write(resultRows(COLUMNS, [ROW]), { epoch: 1, signal }),
+        UnavailableError,
+      );
+      await locker.unsafe("COMMIT");
+      await sink.write(resultRows(COLUMNS, [ROW]), { epoch: 1, signal });
+      assert.deepEqual(await readTable(sql, "t", COLUMNS), [ROW]);
+    });
   });
-});
+}
 
 Deno.test("a table dropped under a running sink is the user's to mend", async () => {
   await withDatabase(server.url, async (sql, _another, url) => {
