@@ -1,6 +1,6 @@
 import type { Column } from "../columns.ts";
-import { grown } from "../operators/pane_table.ts";
 import type { Assignment, StateArray, Sum } from "./aggregate.ts";
+import { TwoDoubles } from "./two_doubles.ts";
 
 const NO_ENDS = new Int32Array(0);
 const NOTHING = new Float64Array(0);
@@ -12,23 +12,12 @@ const NOTHING = new Float64Array(0);
  * Each sum is `high + low`, two doubles whose additions tell what they rounded off (two-sum: Knuth, TAOCP 2, 4.2.2). What even
  * `low` cannot hold, which takes values some thirty digits apart, goes to a list of further doubles (Shewchuk, 1997).
  */
-export class DoubleSum implements Sum {
-  #high = new Float64Array(0);
-  #low = new Float64Array(0);
-  #seen = new Uint8Array(0);
+export class DoubleSum extends TwoDoubles implements Sum {
   /** By slot, doubles that do not overlap, smallest first; few slots have any. */
   readonly #rest = new Map<number, number[]>();
 
-  grow(capacity: number): void {
-    this.#high = grown(this.#high, new Float64Array(capacity));
-    this.#low = grown(this.#low, new Float64Array(capacity));
-    this.#seen = grown(this.#seen, new Uint8Array(capacity));
-  }
-
-  clear(length: number): void {
-    this.#high.fill(0, 0, length);
-    this.#low.fill(0, 0, length);
-    this.#seen.fill(0, 0, length);
+  override clear(length: number): void {
+    super.clear(length);
     this.#rest.clear();
   }
 
@@ -37,38 +26,36 @@ export class DoubleSum implements Sum {
     for (let i = 0; i < length; i++) {
       const row = rows[i];
       if (nulls[row] !== 0) continue;
-      this.#seen[slots[i]] = 1;
+      this.seen[slots[i]] = 1;
       this.#add(slots[i], floats[row]);
     }
   }
 
   merge(slot: number, state: readonly StateArray[], row: number): void {
     const [high, low, seen, ends, rest] = state as [Float64Array, Float64Array, Uint8Array, Int32Array, Float64Array];
-    this.#seen[slot] |= seen[row];
+    this.seen[slot] |= seen[row];
     this.#add(slot, high[row]);
     this.#add(slot, low[row]);
     if (ends.length === 0) return;
     for (let i = row === 0 ? 0 : ends[row - 1]; i < ends[row]; i++) this.#add(slot, rest[i]);
   }
 
-  state(length: number): StateArray[] {
+  override state(length: number): StateArray[] {
     const lists = this.#rest.size === 0 ? null : Array.from({ length }, (_, slot) => this.#rest.get(slot) ?? []);
     let end = 0;
     return [
-      this.#high.slice(0, length),
-      this.#low.slice(0, length),
-      this.#seen.slice(0, length),
+      ...super.state(length),
       lists ? Int32Array.from(lists, (list) => end += list.length) : NO_ENDS.slice(),
       lists ? Float64Array.from(lists.flat()) : NOTHING.slice(),
     ];
   }
 
   result(slot: number): number | null {
-    if (this.#seen[slot] === 0) return null;
-    const high = this.#high[slot];
+    if (this.seen[slot] === 0) return null;
+    const high = this.high[slot];
     if (!Number.isFinite(high)) return high;
     const rest = this.#rest.get(slot);
-    return rest === undefined ? high + this.#low[slot] : roundedSum([...rest, this.#low[slot], high]);
+    return rest === undefined ? high + this.low[slot] : roundedSum([...rest, this.low[slot], high]);
   }
 
   mean(slot: number, count: number): number | null {
@@ -77,16 +64,16 @@ export class DoubleSum implements Sum {
   }
 
   #add(slot: number, value: number): void {
-    const a = this.#high[slot];
+    const a = this.high[slot];
     const sum = a + value;
-    this.#high[slot] = sum;
+    this.high[slot] = sum;
     // Infinity and NaN stay what they are.
     if (!Number.isFinite(sum)) return;
     const shadow = sum - a;
     const lost = (a - (sum - shadow)) + (value - shadow);
-    const b = this.#low[slot];
+    const b = this.low[slot];
     const low = b + lost;
-    this.#low[slot] = low;
+    this.low[slot] = low;
     const lowShadow = low - b;
     const lostAgain = (b - (low - lowShadow)) + (lost - lowShadow);
     if (lostAgain !== 0) this.#rest.set(slot, addTo(this.#rest.get(slot) ?? [], lostAgain));

@@ -3,40 +3,27 @@ import { bigintFromBytes, decimalQuotient, decimalText } from "../decimal.ts";
 import { grown } from "../operators/pane_table.ts";
 import type { ResultValue } from "../sinks/sink.ts";
 import type { Assignment, StateArray, Sum } from "./aggregate.ts";
+import { TwoDoubles } from "./two_doubles.ts";
 
 /** Two parts of a sum of integers: `high * 2^50 + low`. Each stays exact in a double for 2^53 additions. */
 const LOW_RANGE = 2 ** 50;
 const LOW_LIMIT = 2 ** 52;
 
 /** The exact sum of integers of up to 64 bits: int, long, and decimals of up to 18 digits. */
-export class IntegerSum implements Sum {
+export class IntegerSum extends TwoDoubles implements Sum {
   readonly #type: FieldType;
   readonly #scale: number;
-  #high = new Float64Array(0);
-  #low = new Float64Array(0);
-  #seen = new Uint8Array(0);
 
   /** `type` is the summed field's. */
   constructor(type: FieldType) {
+    super();
     this.#type = type;
     this.#scale = type.type === "decimal" ? type.scale : 0;
   }
 
-  grow(capacity: number): void {
-    this.#high = grown(this.#high, new Float64Array(capacity));
-    this.#low = grown(this.#low, new Float64Array(capacity));
-    this.#seen = grown(this.#seen, new Uint8Array(capacity));
-  }
-
-  clear(length: number): void {
-    this.#high.fill(0, 0, length);
-    this.#low.fill(0, 0, length);
-    this.#seen.fill(0, 0, length);
-  }
-
   add(column: Column, { rows, slots, length }: Assignment): void {
-    const low = this.#low;
-    const seen = this.#seen;
+    const low = this.low;
+    const seen = this.seen;
     const { ints, nulls } = column;
     if (column.kind === "i32") {
       for (let i = 0; i < length; i++) {
@@ -61,7 +48,7 @@ export class IntegerSum implements Sum {
       if (above === 0 || above === -1) {
         low[slot] += word * 4294967296 + rest;
       } else {
-        this.#high[slot] += above;
+        this.high[slot] += above;
         low[slot] += (word & 0x3ffff) * 4294967296 + rest;
       }
       const sum = low[slot];
@@ -70,18 +57,14 @@ export class IntegerSum implements Sum {
   }
 
   merge(slot: number, [high, low, seen]: readonly StateArray[], row: number): void {
-    this.#high[slot] += high[row] as number;
-    this.#low[slot] += low[row] as number;
-    this.#seen[slot] |= seen[row] as number;
+    this.high[slot] += high[row] as number;
+    this.low[slot] += low[row] as number;
+    this.seen[slot] |= seen[row] as number;
     this.#carry(slot);
   }
 
-  state(length: number): StateArray[] {
-    return [this.#high.slice(0, length), this.#low.slice(0, length), this.#seen.slice(0, length)];
-  }
-
   result(slot: number): ResultValue {
-    if (this.#seen[slot] === 0) return null;
+    if (this.seen[slot] === 0) return null;
     const exact = this.#exact(slot);
     // The sum of ints is a long; of longs and decimals a decimal.
     if (this.#type.type === "int") return Number.isSafeInteger(Number(exact)) ? Number(exact) : exact;
@@ -89,18 +72,18 @@ export class IntegerSum implements Sum {
   }
 
   mean(slot: number, count: number): number | null {
-    return this.#seen[slot] === 0 ? null : decimalQuotient(this.#exact(slot), this.#scale, count);
+    return this.seen[slot] === 0 ? null : decimalQuotient(this.#exact(slot), this.#scale, count);
   }
 
   /** The unscaled sum. */
   #exact(slot: number): bigint {
-    return BigInt(this.#high[slot]) * BigInt(LOW_RANGE) + BigInt(this.#low[slot]);
+    return BigInt(this.high[slot]) * BigInt(LOW_RANGE) + BigInt(this.low[slot]);
   }
 
   #carry(slot: number): void {
-    const whole = Math.trunc(this.#low[slot] / LOW_RANGE);
-    this.#high[slot] += whole;
-    this.#low[slot] -= whole * LOW_RANGE;
+    const whole = Math.trunc(this.low[slot] / LOW_RANGE);
+    this.high[slot] += whole;
+    this.low[slot] -= whole * LOW_RANGE;
   }
 }
 
