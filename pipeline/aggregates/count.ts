@@ -1,5 +1,5 @@
 import type { Column } from "../columns.ts";
-import { grown } from "../operators/pane_table.ts";
+import { grown } from "../grown.ts";
 import type { Aggregate, Assignment, StateArray } from "./aggregate.ts";
 
 /** How many records of the pane have a value. */

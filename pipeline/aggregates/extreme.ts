@@ -1,6 +1,6 @@
 import { bigintAt, type Column, type FieldType } from "../columns.ts";
 import { bigintFromBytes, decimalText } from "../decimal.ts";
-import { grown } from "../operators/pane_table.ts";
+import { grown } from "../grown.ts";
 import type { ResultValue } from "../sinks/sink.ts";
 import type { Aggregate, Assignment, StateArray } from "./aggregate.ts";
 import { fromLimbs, toLimbs } from "./sum.ts";

@@ -1,6 +1,6 @@
 import { type Column, type FieldType } from "../columns.ts";
 import { bigintFromBytes, decimalQuotient, decimalText } from "../decimal.ts";
-import { grown } from "../operators/pane_table.ts";
+import { grown } from "../grown.ts";
 import type { ResultValue } from "../sinks/sink.ts";
 import type { Assignment, StateArray, Sum } from "./aggregate.ts";
 import { TwoDoubles } from "./two_doubles.ts";

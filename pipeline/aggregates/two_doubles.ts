@@ -1,4 +1,4 @@
-import { grown } from "../operators/pane_table.ts";
+import { grown } from "../grown.ts";
 import type { StateArray } from "./aggregate.ts";
 
 /** What exact sums are kept in: for each slot two doubles, `high` and `low`, and whether any value was seen. */

@@ -1,3 +1,5 @@
+import { grown } from "../grown.ts";
+
 /** Slots an empty table starts with, unless told. */
 const SLOTS_FIRST = 1024;
 
@@ -114,12 +116,6 @@ export class PaneTable {
       index[at] = slot + 1;
     }
   }
-}
-
-/** `larger`, begun with what `smaller` holds. */
-export function grown<T extends Int32Array | Float64Array | Uint8Array>(smaller: T, larger: T): T {
-  larger.set(smaller);
-  return larger;
 }
 
 /** A 32-bit hash of `data[start, end)`: murmur3's mixing, four bytes at a step. */

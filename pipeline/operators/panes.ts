@@ -8,7 +8,8 @@ import { createAggregates } from "../aggregates/mod.ts";
 import type { Columns } from "../columns.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { ResultValue } from "../sinks/sink.ts";
-import { grown, PaneTable } from "./pane_table.ts";
+import { grown } from "../grown.ts";
+import { PaneTable } from "./pane_table.ts";
 
 /** Panes as plain arrays, to hand to another thread or to save. Row `i` is one pane. */
 export interface PaneBatch {

@@ -1,6 +1,6 @@
 import { type PaneBatch, Panes } from "../operators/panes.ts";
 import { createKeyReader } from "../operators/group_key.ts";
-import { grown } from "../operators/pane_table.ts";
+import { grown } from "../grown.ts";
 import { type Plan, type ResultColumn, resultColumns } from "../plan/plan.ts";
 import type { ResultRows, ResultValue } from "../sinks/sink.ts";
 
