@@ -1,11 +1,3 @@
-/** Puts a folder's entries on disk, so that files created or renamed in it are found after a power cut. */
-export async function syncFolder(path: string): Promise<void> {
-  // Windows cannot open a folder as a file, and needs no such call.
-  if (Deno.build.os === "windows") return;
-  using folder = await Deno.open(path);
-  await folder.sync();
-}
-
 /**
  * Replaces a small file by `text` in one step: whoever reads it, also after a crash, finds the old or the new content, whole.
  * With `sync` the new content is on disk when this returns.

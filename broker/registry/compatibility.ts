@@ -12,6 +12,7 @@ import {
   type RecordType,
   type UnionType,
 } from "../../pipeline/codec/parse_schema.ts";
+import { isPromoted } from "../../pipeline/codec/resolve.ts";
 
 export const LEVELS = [
   "NONE",
@@ -49,14 +50,6 @@ export function unreadable(writer: AvroType, reader: AvroType): string[] {
   return new Check().compare(writer, reader, "").slice(0, REASONS_MAX);
 }
 
-const PROMOTIONS: Readonly<Record<string, readonly string[]>> = {
-  int: ["long", "float", "double"],
-  long: ["float", "double"],
-  float: ["double"],
-  string: ["bytes"],
-  bytes: ["string"],
-};
-
 class Check {
   /** Pairs of records and unions already compared or being compared: recursive schemas end here, and each pair costs once. */
   readonly #seen = new Map<AvroType, Map<AvroType, string[]>>();
@@ -93,8 +86,7 @@ class Check {
         ? []
         : [`${at}fixed ${reader.name} has ${reader.size} bytes, was ${writer.size}`];
     }
-    const readable = writer.kind === reader.kind || (PROMOTIONS[writer.kind]?.includes(reader.kind) ?? false);
-    return readable ? [] : [`${at}${describe(writer)} cannot be read as ${describe(reader)}`];
+    return isPromoted(writer, reader) ? [] : [`${at}${describe(writer)} cannot be read as ${describe(reader)}`];
   }
 
   #intoUnion(writer: AvroType, reader: UnionType, path: string): string[] {

@@ -1,4 +1,5 @@
 import { ConfigError, UnavailableError } from "../errors.ts";
+import { syncFolder } from "../sync_folder.ts";
 import { type Checkpoint, type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from "./checkpoint.ts";
 
 /** Keeps each pipeline's last checkpoint as one file, replaced as a whole: a crash leaves the old one or the new one. */
@@ -52,16 +53,5 @@ export class FileCheckpointStore implements CheckpointStore {
 
   #path(pipeline: string): string {
     return `${this.#folder}/${pipeline}.checkpoint`;
-  }
-}
-
-/** Makes a rename durable. Windows has no such thing for folders, and no need of it. */
-async function syncFolder(path: string): Promise<void> {
-  if (Deno.build.os === "windows") return;
-  const folder = await Deno.open(path);
-  try {
-    await folder.sync();
-  } finally {
-    folder.close();
   }
 }

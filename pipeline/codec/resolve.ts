@@ -46,6 +46,11 @@ export function leafMatches(writer: AvroType, reader: AvroType): boolean {
     return writer.size === reader.size && namesMatch(writer, reader);
   }
   if (writer.kind === "enum" && reader.kind === "enum") return namesMatch(writer, reader);
+  return isPromoted(writer, reader);
+}
+
+/** Whether a kind is the other, or one that Avro promotes to it, whatever is annotated. */
+export function isPromoted(writer: AvroType, reader: AvroType): boolean {
   return writer.kind === reader.kind || (PROMOTIONS[writer.kind]?.includes(reader.kind) ?? false);
 }
 

@@ -7,7 +7,8 @@
  * @module
  */
 import type { WireWriter } from "../../../pipeline/log/wire.ts";
-import { replaceFile, syncFolder } from "../durable_file.ts";
+import { syncFolder } from "../../../pipeline/sync_folder.ts";
+import { replaceFile } from "../durable_file.ts";
 import { Producers } from "../producers.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import {
