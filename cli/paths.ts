@@ -1,4 +1,6 @@
+import { fileURLToPath } from "node:url";
+
 /** The absolute path of something in this project. */
 export function projectPath(path: string): string {
-  return decodeURIComponent(new URL(`../${path}`, import.meta.url).pathname);
+  return fileURLToPath(new URL(`../${path}`, import.meta.url));
 }

@@ -36,3 +36,8 @@ export class UnavailableError extends Error {
 export class ConflictError extends Error {
   override readonly name = "ConflictError";
 }
+
+/** Of several failures the one to tell: one that no repeat mends, where there is any. */
+export function gravest(errors: readonly unknown[]): unknown {
+  return errors.find((error) => !(error instanceof UnavailableError)) ?? errors[0];
+}

@@ -12,7 +12,7 @@ import {
   type RecordType,
   type UnionType,
 } from "../../pipeline/codec/parse_schema.ts";
-import { isPromoted } from "../../pipeline/codec/resolve.ts";
+import { kindMatches } from "../../pipeline/codec/resolve.ts";
 
 export const LEVELS = [
   "NONE",
@@ -86,7 +86,7 @@ class Check {
         ? []
         : [`${at}fixed ${reader.name} has ${reader.size} bytes, was ${writer.size}`];
     }
-    return isPromoted(writer, reader) ? [] : [`${at}${describe(writer)} cannot be read as ${describe(reader)}`];
+    return kindMatches(writer, reader) ? [] : [`${at}${describe(writer)} cannot be read as ${describe(reader)}`];
   }
 
   #intoUnion(writer: AvroType, reader: UnionType, path: string): string[] {

@@ -46,11 +46,11 @@ export function leafMatches(writer: AvroType, reader: AvroType): boolean {
     return writer.size === reader.size && namesMatch(writer, reader);
   }
   if (writer.kind === "enum" && reader.kind === "enum") return namesMatch(writer, reader);
-  return isPromoted(writer, reader);
+  return kindMatches(writer, reader);
 }
 
-/** Whether a kind is the other, or one that Avro promotes to it, whatever is annotated. */
-export function isPromoted(writer: AvroType, reader: AvroType): boolean {
+/** Whether one kind is the other, or one that Avro promotes to it; names, sizes and logical types aside. */
+export function kindMatches(writer: AvroType, reader: AvroType): boolean {
   return writer.kind === reader.kind || (PROMOTIONS[writer.kind]?.includes(reader.kind) ?? false);
 }
 

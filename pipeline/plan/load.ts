@@ -4,6 +4,7 @@
  * @module
  */
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type { Definition } from "../definition.ts";
 import { ConfigError, type Fault } from "../errors.ts";
 import { planOf } from "./compile.ts";
@@ -101,10 +102,9 @@ async function collect<T>(faults: Fault[], work: () => Promise<T>): Promise<T | 
 }
 
 async function importDefinition(dir: string, file: string): Promise<Definition> {
-  const url = new URL(`file://${dir.split("/").map(encodeURIComponent).join("/")}/${encodeURIComponent(file)}`);
   let exported: { default?: unknown };
   try {
-    exported = await import(url.href);
+    exported = await import(pathToFileURL(join(dir, file)).href);
   } catch (error) {
     const [line] = (error instanceof Error ? error.message : String(error)).split("\n");
     throw new ConfigError({ where: file, problem: `cannot be imported: ${line}` });

@@ -1,4 +1,4 @@
-import { UnavailableError } from "../errors.ts";
+import { gravest, UnavailableError } from "../errors.ts";
 import type { ResultRows, Sink, WriteOptions } from "./sink.ts";
 
 /**
@@ -41,7 +41,7 @@ class FanOut implements Sink {
       signal.removeEventListener("abort", onAbort);
     }
     if (signal.aborted && failures.length > 0) throw signal.reason;
-    if (failures.length > 0) throw failures.find((error) => !(error instanceof UnavailableError)) ?? failures[0];
+    if (failures.length > 0) throw gravest(failures);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 import type { OutgoingRecord, Publisher } from "../log/publisher.ts";
-import { UnavailableError } from "../errors.ts";
+import { gravest } from "../errors.ts";
 import { recordBatches } from "./record_batches.ts";
 
 /**
@@ -20,5 +20,5 @@ export async function publishAll(
   }));
   if (signal.aborted && ends.some(({ status }) => status === "rejected")) throw signal.reason;
   const errors = ends.flatMap((end) => end.status === "rejected" ? [end.reason] : []);
-  if (errors.length > 0) throw errors.find((error) => !(error instanceof UnavailableError)) ?? errors[0];
+  if (errors.length > 0) throw gravest(errors);
 }
