@@ -115,7 +115,7 @@ export class PipelineRunner {
         this.#state = "stopped";
         return;
       }
-      this.#state = "failed";
+      this.#state = error instanceof UnavailableError ? "waiting" : "failed";
       this.#reason = (error as Error).message;
       this.#lastError = { atMs: this.#deps.clock.now(), message: this.#reason };
       throw error;

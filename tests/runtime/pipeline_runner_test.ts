@@ -280,13 +280,14 @@ Deno.test("a checkpoint of another definition is refused with what to do", async
 
 Deno.test("a partition added later is read from its start; its records for windows that closed without it are late", async () => {
   const bench = new RunnerBench(plan, [[[event("a", 100), event("a", 9_500)]]]);
-  const { result } = bench.start();
+  const { runner: first, result } = bench.start();
   await bench.clock.pass(2_000);
   assert.deepEqual(bench.finals(), ["a 0 n=1 total=1 revision=1"]);
   bench.logs.push(new (bench.logs[0].constructor as new () => typeof bench.logs[0])());
   bench.append(1, event("a", 150), event("a", 9_600));
   await bench.clock.pass(31_000);
   assert.match((await result)!.message, /grew to 2 partitions; starting again/);
+  assert.equal(first.status().state, "waiting");
   const { runner, stop } = bench.start();
   await bench.clock.pass(8_000);
   assert.deepEqual(bench.finals(), ["a 0 n=1 total=1 revision=1", "a 9000 n=1 total=1 revision=1"]);
