@@ -5,9 +5,9 @@
  */
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { BENCH_OPTIONS } from "../bench/options.ts";
-import { type Config, readConfig, settingsOf } from "../pipeline/config.ts";
 import { ConfigError } from "../pipeline/errors.ts";
 import type { Call, Option } from "./call.ts";
+import { type Config, readConfig, settingsOf } from "./config.ts";
 import { Exit } from "./exit.ts";
 import { createLogger } from "./log.ts";
 import { REPLAY_OPTIONS } from "./replay_options.ts";

@@ -1,8 +1,8 @@
 import { startBrokerWorker } from "../broker/kafka/mod.ts";
 import { startPostgres } from "../broker/postgres.ts";
 import { startRegistry } from "../broker/registry/mod.ts";
-import type { Config } from "../pipeline/config.ts";
 import { ConfigError } from "../pipeline/errors.ts";
+import type { Config } from "./config.ts";
 import type { Logger } from "./log.ts";
 
 /** Where everything is, embedded or not. */

@@ -1,6 +1,6 @@
 import { loopbackAddress } from "../broker/host.ts";
-import type { Config } from "../pipeline/config.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
+import type { Config } from "./config.ts";
 import { takenPort } from "./embedded.ts";
 
 /**

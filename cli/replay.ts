@@ -1,5 +1,4 @@
 import { systemClock } from "../pipeline/clock.ts";
-import { readConfig } from "../pipeline/config.ts";
 import { ConfigError } from "../pipeline/errors.ts";
 import { KafkaAdmin } from "../pipeline/log/admin.ts";
 import { BatchingProducer } from "../pipeline/log/batching_producer.ts";
@@ -10,6 +9,7 @@ import { loadStreams } from "../pipeline/plan/load.ts";
 import type { AvroSchema, Plan } from "../pipeline/plan/plan.ts";
 import { parseSpeed, replayFile } from "../pipeline/sources/file_replay.ts";
 import type { Call } from "./call.ts";
+import { readConfig } from "./config.ts";
 import { Exit } from "./exit.ts";
 import { projectPath } from "./paths.ts";
 

@@ -1,4 +1,4 @@
-import { SETTINGS } from "../pipeline/config.ts";
+import { SETTINGS } from "./config.ts";
 
 const option = ({ flag, placeholder, help, variable }: typeof SETTINGS[keyof typeof SETTINGS], standard: string) => ({
   flag,

@@ -1,6 +1,5 @@
-import type { Config } from "../pipeline/config.ts";
-import { withoutPassword } from "../pipeline/config.ts";
 import type { Plan } from "../pipeline/plan/plan.ts";
+import { type Config, withoutPassword } from "./config.ts";
 import type { Addresses } from "./embedded.ts";
 
 /** The one screen that says what runs where, and what to paste. */

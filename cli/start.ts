@@ -1,6 +1,5 @@
 import postgres from "postgres";
 import { systemClock } from "../pipeline/clock.ts";
-import type { Config } from "../pipeline/config.ts";
 import { createRegistryClient } from "../pipeline/log/registry_client.ts";
 import { loadStreams } from "../pipeline/plan/load.ts";
 import type { Plan } from "../pipeline/plan/plan.ts";
@@ -8,6 +7,7 @@ import { supervise } from "../pipeline/runtime/supervisor.ts";
 import { migrate } from "../pipeline/sinks/migrate.ts";
 import { untilAvailable } from "../pipeline/sinks/retry.ts";
 import { generateInThread } from "../pipeline/sources/generator_thread.ts";
+import type { Config } from "./config.ts";
 import { type Addresses, startEmbedded } from "./embedded.ts";
 import { startEngine } from "./engine.ts";
 import type { Logger } from "./log.ts";

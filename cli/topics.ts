@@ -1,7 +1,7 @@
-import type { Config } from "../pipeline/config.ts";
 import type { TopicSpec } from "../pipeline/log/admin.ts";
 import type { Plan } from "../pipeline/plan/plan.ts";
 import { setAsideTopics } from "../pipeline/sinks/set_aside.ts";
+import type { Config } from "./config.ts";
 
 /** The topics a pipeline needs; in dev the one it reads too, which elsewhere is made by those who write it. */
 export function topicsOf(plan: Plan, config: Pick<Config, "mode" | "partitions">): TopicSpec[] {

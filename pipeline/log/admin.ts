@@ -1,7 +1,7 @@
 import { type Admin, Kafka, logLevel, type SASLOptions } from "kafkajs";
 import "./kafkajs_timers.ts";
-import type { Config } from "../config.ts";
 import { ConfigError, UnavailableError } from "../errors.ts";
+import type { ClusterOptions } from "./open_connection.ts";
 
 /** Tries of a request before it counts as unavailable; the caller waits and tries again by its own rules. */
 const RETRIES = 2;
@@ -21,7 +21,7 @@ export interface TopicSpec {
 export class KafkaAdmin {
   readonly #kafka: Kafka;
 
-  constructor(brokers: readonly string[], kafka: Config["kafka"], clientId: string) {
+  constructor(brokers: readonly string[], kafka: Pick<ClusterOptions, "ssl" | "sasl">, clientId: string) {
     const sasl = kafka.sasl && { ...kafka.sasl, mechanism: kafka.sasl.mechanism.toLowerCase() };
     this.#kafka = new Kafka({
       clientId,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { parse } from "yaml";
-import { readConfig, SETTINGS } from "../../pipeline/config.ts";
+import { readConfig, SETTINGS } from "../../cli/config.ts";
 
 const ROOT = join(import.meta.dirname!, "../..");
 

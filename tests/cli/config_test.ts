@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { type Config, readConfig, SETTINGS, settingsOf, withoutPassword } from "../pipeline/config.ts";
-import { ConfigError } from "../pipeline/errors.ts";
+import { type Config, readConfig, SETTINGS, settingsOf, withoutPassword } from "../../cli/config.ts";
+import { ConfigError } from "../../pipeline/errors.ts";
 
 interface Given {
   readonly flags?: Record<string, string>;

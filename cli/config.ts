@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { ConfigError, type Fault } from "./errors.ts";
-import type { SaslOptions } from "./log/sasl.ts";
+import { ConfigError, type Fault } from "../pipeline/errors.ts";
+import type { SaslOptions } from "../pipeline/log/sasl.ts";
 
 /** Everything a running Tailrace is told. */
 export interface Config {
