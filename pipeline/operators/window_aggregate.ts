@@ -1,4 +1,4 @@
-import { type Column, type Columns, numberAt } from "../columns.ts";
+import { type Column, type Columns, type FieldType, numberAt } from "../columns.ts";
 import type { Plan } from "../plan/plan.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
 import type { PartitionWatermark } from "../windows/watermark.ts";
@@ -7,7 +7,7 @@ import { hashKey } from "./pane_table.ts";
 import { Panes } from "./panes.ts";
 
 /** What ECMAScript dates and PostgreSQL's timestamptz both hold, with room for the window's end. */
-const EVENT_TIME_RANGE_MS = { least: Date.UTC(-4000, 0, 1), most: Date.UTC(9999, 11, 31, 23, 59, 59, 999) };
+const TIME_RANGE_MS = { least: Date.UTC(-4000, 0, 1), most: Date.UTC(9999, 11, 31, 23, 59, 59, 999) };
 
 const DAY_MS = 86_400_000;
 /**
@@ -24,9 +24,11 @@ export interface Folded {
   readonly lateLength: number;
   /** Event time of each row of the chunk, milliseconds; NaN where there is no usable one. */
   readonly times: Float64Array;
-  /** Rows without a usable event time (NaN in `times`) or key, `unusable[0 .. unusableLength)`. */
+  /** Rows without a usable event time (NaN in `times`), key or value (1 in `beyond`), `unusable[0 .. unusableLength)`. */
   readonly unusable: Int32Array;
   readonly unusableLength: number;
+  /** 1 for rows with a date or time that no result can hold; null where no date or time gets into one. */
+  readonly beyond: Uint8Array | null;
 }
 
 /** Sorts the rows of chunks into windows and adds them up by group key. */
@@ -39,6 +41,9 @@ export class WindowAggregate {
   readonly #slots: Int32Array;
   readonly #late: Int32Array;
   readonly #unusable: Int32Array;
+  /** Fields whose dates and times are published as they are. */
+  readonly #published: readonly number[];
+  readonly #beyond: Uint8Array;
 
   /** `capacity`: most rows of a chunk. */
   constructor(plan: Plan, capacity: number) {
@@ -54,6 +59,8 @@ export class WindowAggregate {
     this.#slots = new Int32Array(capacity);
     this.#late = new Int32Array(capacity);
     this.#unusable = new Int32Array(capacity);
+    this.#published = publishedTimes(plan);
+    this.#beyond = new Uint8Array(capacity);
   }
 
   /**
@@ -74,6 +81,7 @@ export class WindowAggregate {
     const rows = this.#rows;
     const slots = this.#slots;
     eventTimes(columns.columns[this.#plan.eventTime], columns, { times, timestamps: chosen.timestamps });
+    const beyond = this.#published.length === 0 ? null : this.#markBeyond(columns);
     const { data, spans } = this.#keys.keysOf(columns);
     const { raisedToMs } = watermark;
     let { maxEventTimeMs } = watermark;
@@ -104,6 +112,10 @@ export class WindowAggregate {
         this.#late[lateLength++] = row;
         continue;
       }
+      if (beyond !== null && beyond[row] === 1) {
+        this.#unusable[unusableLength++] = row;
+        continue;
+      }
       const start = spans[2 * row];
       const end = spans[2 * row + 1];
       const hash = hashKey(data, start, end);
@@ -120,8 +132,38 @@ export class WindowAggregate {
     }
     watermark.maxEventTimeMs = maxEventTimeMs;
     this.panes.add(columns, { rows, slots, length: aggregated });
-    return { aggregated, times, late: this.#late, lateLength, unusable: this.#unusable, unusableLength };
+    return { aggregated, times, late: this.#late, lateLength, unusable: this.#unusable, unusableLength, beyond };
   }
+
+  /** One such value in a result would be refused by the database, and with it every result after. */
+  #markBeyond(columns: Columns): Uint8Array {
+    const beyond = this.#beyond.fill(0, 0, columns.length);
+    for (const field of this.#published) {
+      const { ints, nulls, kind, type } = columns.columns[field];
+      const unitMs = UNIT_MS[type.type]!;
+      for (let row = 0; row < columns.length; row++) {
+        if (nulls[row] === 0 && !isTime(unitMs * (kind === "i32" ? ints[row] : numberAt(ints, row)))) beyond[row] = 1;
+      }
+    }
+    return beyond;
+  }
+}
+
+const UNIT_MS: Readonly<Partial<Record<FieldType["type"], number>>> = {
+  "date": DAY_MS,
+  "timestamp-millis": 1,
+  "timestamp-micros": 0.001,
+};
+
+/** Fields with dates or timestamps that are keys, or that a least or greatest value is kept of. */
+function publishedTimes({ fields, groupBy, accumulators }: Plan): number[] {
+  const kept = accumulators.filter(({ kind }) => kind === "min" || kind === "max").map(({ field }) => field!);
+  const used = new Set([...groupBy.map(({ field }) => field), ...kept]);
+  return [...used].filter((field) => UNIT_MS[fields[field].type.type] !== undefined);
+}
+
+function isTime(ms: number): boolean {
+  return ms >= TIME_RANGE_MS.least && ms <= TIME_RANGE_MS.most;
 }
 
 /** Event times in milliseconds; NaN where null, out of range, or too far ahead of the record's own timestamp. */
@@ -143,11 +185,10 @@ function eventTimes(
     default:
       for (let row = 0; row < length; row++) times[row] = numberAt(ints, row);
   }
-  const { least, most } = EVENT_TIME_RANGE_MS;
   for (let row = 0; row < length; row++) {
     const time = times[row];
     const own = timestamps[source[row]];
-    const isUsable = nulls[row] === 0 && time >= least && time <= most && (own < 0 || time <= own + AHEAD_MS_MAX);
+    const isUsable = nulls[row] === 0 && isTime(time) && (own < 0 || time <= own + AHEAD_MS_MAX);
     if (!isUsable) times[row] = NaN;
   }
 }

@@ -41,6 +41,8 @@ const UNTIMED = "the event time is null, out of range, or more than a day after 
 
 const UNKEYED = `the group key is no UTF-8 text, or longer than ${GROUP_KEY_BYTES_MAX} bytes`;
 
+const UNSTORABLE = "a date or time that is a key, or counts for a min or max, is before the year -4000 or after 9999";
+
 /** Where to go on in a partition. */
 export interface PartitionStart {
   readonly partition: number;
@@ -328,7 +330,7 @@ export class Shard {
     }
     for (let i = 0; i < folded.unusableLength; i++) {
       const row = folded.unusable[i];
-      const reason = Number.isNaN(folded.times[row]) ? UNTIMED : UNKEYED;
+      const reason = Number.isNaN(folded.times[row]) ? UNTIMED : folded.beyond?.[row] === 1 ? UNSTORABLE : UNKEYED;
       this.#setRowAside(state, columns.source[row], { why: "dead", reason });
     }
   }

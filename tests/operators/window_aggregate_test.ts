@@ -235,6 +235,36 @@ Deno.test("an event time far ahead of the record's own timestamp is not believed
   assert.equal(folded.aggregated, 2);
 });
 
+Deno.test("a date or time that no result can hold sets its record aside where it would get into one", () => {
+  const types: FieldType[] = [
+    { type: "timestamp-millis", nullable: false },
+    { type: "date", nullable: true },
+    { type: "timestamp-micros", nullable: true },
+    { type: "timestamp-millis", nullable: false },
+  ];
+  const max = { kind: "max", field: 2 } as const;
+  const operator = new WindowAggregate(planOver(types, { keys: [1], accumulators: [max], select: [] }), 10);
+  const lastDay = BigInt(Date.UTC(9999, 11, 31) / 86_400_000);
+  const rows: Value[][] = [
+    [0n, 0n, 0n, 0n],
+    [0n, lastDay, null, 2n ** 62n],
+    [0n, null, BigInt(Date.UTC(9999, 11, 31)) * 1000n, 0n],
+    [0n, lastDay + 1n, 0n, 0n],
+    [0n, -(2n ** 31n), 0n, 0n],
+    [0n, 0n, 2n ** 63n - 1n, 0n],
+    [0n, 0n, -(2n ** 63n), 0n],
+  ];
+  const folded = operator.fold(chunkOf(types, rows), {
+    selection: Int32Array.from(rows, (_, row) => row),
+    selected: rows.length,
+    watermark: new PartitionWatermark(0),
+    timestamps,
+  });
+  assert.deepEqual([...folded.unusable.subarray(0, folded.unusableLength)], [3, 4, 5, 6]);
+  assert.deepEqual([...folded.beyond!.subarray(0, rows.length)], [0, 0, 0, 1, 1, 1, 1]);
+  assert.equal(folded.aggregated, 3);
+});
+
 Deno.test("a key that cannot be published sets its record aside, whether it is new or not", () => {
   const writer = new GroupKeyWriter([0], [{ type: "string", nullable: false }], 4);
   const columns = new Columns([{ type: "string", nullable: false }], 4);
