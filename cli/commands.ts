@@ -23,6 +23,9 @@ interface Command {
   readonly run: (call: Call) => Promise<number>;
 }
 
+/** `deno task` and `npx` pass on a Ctrl-C that the terminal has sent as well: within this time it is the same one. */
+const SAME_SIGNAL_MS = 1_000;
+
 const CONFIG_OPTION: Option = {
   flag: "config",
   placeholder: "FILE",
@@ -90,16 +93,22 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   }
   const log = createLogger();
   const stop = new AbortController();
+  let askedAt = 0;
   const onSignal = () => {
-    // A second Ctrl-C does not wait.
-    if (stop.signal.aborted) Deno.exit(130);
-    log.info("stopping (once more to stop at once)");
-    stop.abort(new DOMException("stopped by a signal", "AbortError"));
+    if (!stop.signal.aborted) {
+      askedAt = performance.now();
+      log.info("stopping (Ctrl-C once more to stop at once)");
+      stop.abort(new DOMException("stopped by a signal", "AbortError"));
+    } else if (performance.now() - askedAt > SAME_SIGNAL_MS) {
+      Deno.exit(Exit.killed);
+    }
   };
   const signals = Deno.build.os === "windows" ? ["SIGINT", "SIGBREAK"] as const : ["SIGINT", "SIGTERM"] as const;
   for (const signal of signals) Deno.addSignalListener(signal, onSignal);
   try {
-    return await command.run({ ...parse(command, rest), log, signal: stop.signal });
+    const code = await command.run({ ...parse(command, rest), log, signal: stop.signal });
+    if (stop.signal.aborted) log.info("stopped");
+    return code;
   } catch (error) {
     if (stop.signal.aborted) return Exit.ok;
     if (error instanceof ConfigError) {

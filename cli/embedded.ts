@@ -3,7 +3,7 @@ import { startPostgres } from "../broker/postgres.ts";
 import { startRegistry } from "../broker/registry/mod.ts";
 import { ConfigError } from "../pipeline/errors.ts";
 import type { Config } from "./config.ts";
-import type { Logger } from "./log.ts";
+import { collapsed, type Logger } from "./log.ts";
 
 /** Where everything is, embedded or not. */
 export interface Addresses {
@@ -56,7 +56,7 @@ async function startBroker(config: Config, { log, parts, onFailed }: EmbeddedOpt
         port,
         dataDir: `${dataDir}/broker`,
         defaultPartitions: config.partitions,
-        log: (line) => log.info(`broker: ${line}`),
+        log: collapsed((line) => log.info(`broker: ${line}`)),
       }),
     );
     broker.failed.then(onFailed);

@@ -32,6 +32,7 @@ import type { Logger } from "./log.ts";
 import { topicsOf } from "./topics.ts";
 
 const READY_TIMEOUT_MS = 3_000;
+const STATE_LOOK_MS = 1_000;
 
 export interface EngineOptions {
   readonly config: Config;
@@ -98,6 +99,7 @@ export function startEngine(options: EngineOptions): Engine {
     });
     return runner;
   });
+  parts.defer(logStates(runners, log));
   const stopped = Promise.all(
     runners.map((runner) =>
       supervise(`pipeline ${runner.plan.name}`, (until) => run(runner.plan, runner, until), {
@@ -139,6 +141,22 @@ export function startEngine(options: EngineOptions): Engine {
     stopped,
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   };
+}
+
+/** Says in the log when a pipeline begins to wait and when it goes on; returns what ends that. */
+function logStates(runners: readonly PipelineRunner[], log: Logger): () => void {
+  const waiting = new Set<string>();
+  const timer = setInterval(() => {
+    for (const { name, state, reason } of runners.map((runner) => runner.status())) {
+      if (state === "waiting" && !waiting.has(name)) {
+        waiting.add(name);
+        log.warn(`pipeline ${name} waits: ${reason}`);
+      } else if (state === "running" && waiting.delete(name)) {
+        log.info(`pipeline ${name} goes on`);
+      }
+    }
+  }, STATE_LOOK_MS);
+  return () => clearInterval(timer);
 }
 
 /** Makes the topics a pipeline writes to, and registers the schema of what it reads. */

@@ -5,4 +5,6 @@ export const Exit = {
   failed: 1,
   /** The command line, a setting or a definition is wrong: change it and start again. */
   misconfigured: 2,
+  /** A second Ctrl-C: it did not wait for what was under way. */
+  killed: 130,
 } as const;

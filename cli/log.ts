@@ -21,8 +21,31 @@ export function createLogger(
   return { info: log("info"), warn: log("warn"), error: log("error") };
 }
 
+/** Kinds of lines that are told apart. */
+const KINDS_MAX = 200;
+
 const encoder = new TextEncoder();
 
 function writeToStderr(line: string): void {
   Deno.stderr.writeSync(encoder.encode(line + "\n"));
+}
+
+/**
+ * Passes on one of several lines alike (but for their numbers) in so many milliseconds, and says how many were left out: what
+ * fails once fails thousands of times a minute.
+ */
+export function collapsed(write: (line: string) => void, everyMs = 5_000): (line: string) => void {
+  const seen = new Map<string, { at: number; left: number }>();
+  return (line) => {
+    const kind = line.replace(/\d+/g, "#").slice(0, 60);
+    const now = performance.now();
+    const before = seen.get(kind);
+    if (before && now - before.at < everyMs) {
+      before.left++;
+      return;
+    }
+    write(before && before.left > 0 ? `${line} (and ${before.left} like it before)` : line);
+    if (seen.size >= KINDS_MAX) seen.delete(seen.keys().next().value!);
+    seen.set(kind, { at: now, left: 0 });
+  };
 }

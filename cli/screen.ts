@@ -29,11 +29,13 @@ export function startScreen(
   if (config.rate > 0) {
     rows.push([
       "Generator",
-      `${config.rate === Infinity ? "as many as go" : config.rate} transactions a second to topic transactions`,
+      `${
+        config.rate === Infinity ? "as many as go" : config.rate
+      } transactions a second to topic transactions; the first start tells 150 s of past at once`,
     ]);
   }
   const width = Math.max(...rows.map(([name]) => name.length));
-  const passwordFile = config.databaseUrl ? "" : `PGPASSWORD=$(cat ${config.dataDir}/postgres/password) `;
+  const passwordFile = config.databaseUrl ? "" : `PGPASSWORD=$(cat '${config.dataDir}/postgres/password') `;
   const commands = [
     ["results", `curl -s '${where.api}/v1/pipelines/${first.name}/results?limit=3'`],
     // Cut: an event may hold thousands of rows.
@@ -46,7 +48,7 @@ export function startScreen(
         }' -c 'select * from ${table} order by window_start desc limit 5'`,
       ]]
       : [],
-    ["Kafka", `kcat -b ${where.brokers[0]} -t ${topic} -C -o -3 -e -f '%k %h\\n'`],
+    ["Kafka", `kcat -b ${where.brokers[0]} -t ${topic} -C -o -1 -c 3 -f '%k %h\\n'`],
     ["stop", "Ctrl-C; the next start goes on where this one stopped"],
   ];
   return [

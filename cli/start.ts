@@ -41,7 +41,8 @@ export async function start(
   };
   const addresses = await startEmbedded(config, { log, parts, onFailed });
   const until = AbortSignal.any([signal, failure.signal]);
-  const onWaiting = (reason: string | null) => reason && log.warn(`waiting for PostgreSQL: ${reason}`);
+  const onWaiting = (reason: string | null) =>
+    reason && log.warn(`waiting for PostgreSQL (--database, DATABASE_URL): ${reason}`);
   await untilAvailable(() => applyMigrations(addresses.databaseUrl, log), { signal: until, onWaiting });
   const engine = parts.use(startEngine({ config, addresses, plans, log, signal: until }));
   const server = parts.use(serve({ config, plans, engine, databaseUrl: addresses.databaseUrl, log }));

@@ -22,6 +22,8 @@ export const OPEN_WINDOWS_MAX = 50_000;
 const AHEAD_WINDOWS_MAX = 16;
 /** How long a stop lets writes under way, and the last epoch, take. What is not written then is read again at the next start. */
 const STOP_WITHIN_MS = 2_500;
+/** A write that takes longer is told as waiting. */
+const SLOW_WRITE_SECONDS = 3;
 /** How often it is looked whether the topic got more partitions. */
 const PARTITION_CHECK_MS = 30_000;
 
@@ -195,7 +197,7 @@ export class PipelineRunner {
     // While a write waits, nothing is heard of the partitions: what is known of them is as old as the write.
     const silentSeconds = this.#writingSince === null ? 0 : (monotonic - this.#writingSince) / 1000;
     const watermarkMs = this.#watermarkMs();
-    const [waiting] = this.#waiting.values();
+    const [waiting = this.#slowWrite(silentSeconds)] = this.#waiting.values();
     const known = Number.isFinite(watermarkMs);
     return {
       name: this.plan.name,
@@ -220,6 +222,12 @@ export class PipelineRunner {
       partitions,
       definition: describe(this.plan),
     };
+  }
+
+  /** A write that neither ends nor fails: the other side is frozen, full or overloaded. Undefined while it is not worth telling. */
+  #slowWrite(seconds: number): string | undefined {
+    if (seconds < SLOW_WRITE_SECONDS) return undefined;
+    return `results have been on their way to ${this.#deps.sink.name} for ${Math.round(seconds)} s without an answer`;
   }
 
   /** Takes up the last checkpoint, or the beginning of the topic. */

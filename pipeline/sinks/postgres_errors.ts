@@ -50,7 +50,7 @@ export function sortedError(error: unknown, where: string): Error {
   const code = codeOf(error);
   const message = `${shortMessage(error)}${code === "" ? "" : ` (${code})`}`;
   if (CONNECTION_CODES.has(code) || TRANSIENT.test(code)) {
-    return new UnavailableError(`PostgreSQL cannot take rows for ${where} now: ${message}`);
+    return new UnavailableError(`PostgreSQL does not serve ${where} now: ${message}`);
   }
   if (CONFIGURATION.test(code)) {
     return new ConfigError({ where, problem: `PostgreSQL refuses: ${message}${advice(code)}` });

@@ -35,7 +35,7 @@ Deno.test({
     const lines = stdout.replaceAll("\r", "").trimEnd().split("\n");
     assert.ok(lines.length > 0);
     assert.match(stdout, /^\d\d:\d\d:\d\d .*waiting for PostgreSQL/m);
-    assert.match(stdout, /^\d\d:\d\d:\d\d .*stopping \(once more to stop at once\)/m);
+    assert.match(stdout, /^\d\d:\d\d:\d\d .*stopping \(Ctrl-C once more to stop at once\)/m);
     for (const line of lines) assert.ok(!line.startsWith("{"), line);
   },
 });
