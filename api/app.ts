@@ -13,6 +13,7 @@ import { systemClock } from "../pipeline/clock.ts";
 import { UnavailableError } from "../pipeline/errors.ts";
 import type { AppDeps } from "./deps.ts";
 import { onlyHosts, securityHeaders } from "./guards.ts";
+import { withHead } from "./head.ts";
 import { createLiveHub, type LiveHub } from "./live.ts";
 import { problem, type ProblemError, ProblemException } from "./problem.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
@@ -84,6 +85,7 @@ export function createApp(deps: AppDeps, options: AppOptions = {}): OpenAPIHono 
     deps.log?.(`${c.req.method} ${c.req.path} failed`, error);
     return problem("internal", { instance: c.req.path });
   });
+  app.fetch = withHead(app.fetch);
   return app;
 }
 

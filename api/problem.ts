@@ -17,7 +17,11 @@ export const PROBLEMS = {
     "This pipeline's results are not stored here",
     "Add a postgres(...) sink to its definition.",
   ],
-  "unknown-topic": [404, "No topic has this name", "Create the topic and register its value schema first."],
+  "unknown-topic": [
+    404,
+    "No topic has this name, or it has no value schema",
+    "Create the topic and register a value schema for it, subject `<topic>-value`, first.",
+  ],
   "method-not-allowed": [405, "This address does not take this method", "The Allow header lists those it takes."],
   "body-too-large": [413, "The body is too large", "Send fewer records in one request."],
   "unsupported-media-type": [415, "The body has to be JSON", "Send it with `Content-Type: application/json`."],

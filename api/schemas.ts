@@ -21,8 +21,15 @@ export function parseTime(text: string): number | null {
   return ms >= TIME_MIN_MS && ms <= TIME_MAX_MS ? ms : null;
 }
 
+const LIMIT_MAX = 1000;
+
+/** For parameters that are given once; more of them arrive as an array. */
+const ONCE = {
+  error: ({ input }: { readonly input?: unknown }) => Array.isArray(input) ? "is given more than once" : undefined,
+};
+
 function timeParameter(description: string, example: string) {
-  return z.string().transform((text, context) => {
+  return z.string(ONCE).transform((text, context) => {
     const ms = parseTime(text);
     if (ms !== null) return ms;
     context.addIssue({
@@ -51,20 +58,32 @@ export const resultQuerySchema = z.strictObject({
     "Windows that start at or after this: ISO 8601 (UTC unless it says otherwise) or ms",
     "2026-11-20T21:00:00Z",
   ),
-  to: timeParameter("Windows that start before this", "2026-11-20T22:00:00Z"),
-  final: z.enum(["true", "false"]).transform((text) => text === "true").optional().openapi({
+  to: timeParameter("Windows that start before this; later than `from`", "2026-11-20T22:00:00Z"),
+  final: z.enum(["true", "false"], {
+    error: (issue) => ONCE.error(issue) ?? "must be true or false",
+  }).transform((text) => text === "true").optional().openapi({
     type: "string",
     enum: ["true", "false"],
     description: "`true`: only windows that will not change any more; `false`: only those that may",
   }),
-  limit: z.coerce.number().int().min(1).max(1000).default(100).openapi({
+  limit: z.string(ONCE).transform((text, context) => {
+    const limit = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (limit >= 1 && limit <= LIMIT_MAX) return limit;
+    context.addIssue({ code: "custom", message: `must be a whole number from 1 to ${LIMIT_MAX}` });
+    return z.NEVER;
+  }).default(100).openapi({
     type: "integer",
     minimum: 1,
-    maximum: 1000,
+    maximum: LIMIT_MAX,
     default: 100,
     description: "Rows in one page",
   }),
-  cursor: z.string().min(1).max(16_384).optional().openapi({ description: "`next` of the page before" }),
+  cursor: z.string(ONCE).min(1).max(16_384).optional().openapi({ description: "`next` of the page before" }),
+}).superRefine(({ from, to }, context) => {
+  if (from === undefined || to === undefined || from < to) return;
+  const iso = (ms: number) => new Date(ms).toISOString();
+  const message = `must be before \`to\`, but from is ${iso(from)} and to is ${iso(to)}, so no window can match`;
+  context.addIssue({ code: "custom", path: ["from"], message });
 });
 
 export const pipelineParamSchema = z.object({

@@ -87,7 +87,12 @@ export function ingestRoutes(app: OpenAPIHono, { engine }: AppDeps, limits: Inge
       : [{ value: body }];
     const outcome = await engine.ingest.write(topic, records);
     if (outcome.kind === "unknown topic") {
-      throw new ProblemException("unknown-topic", { detail: `there is no topic ${JSON.stringify(topic)}` });
+      throw new ProblemException("unknown-topic", {
+        detail: `there is no topic ${JSON.stringify(topic)}, or no value schema is registered for it; ` +
+          `create the topic, and register an Avro schema in the schema registry as subject ${
+            JSON.stringify(`${topic}-value`)
+          }`,
+      });
     }
     if (outcome.kind === "refused") {
       const errors = outcome.faults.map(({ index, problem }) => ({ where: `records[${index}].value`, problem }));

@@ -46,20 +46,19 @@ const one = createRoute({
 
 /** `/v1/live` and `/v1/pipelines/:name/results/stream`; `hub` is null where no engine runs. */
 export function liveRoutes(app: OpenAPIHono, deps: AppDeps, hub: LiveHub | null): void {
-  app.openapi(all, (c) => stream(hub, { lastEventId: c.req.valid("header")["last-event-id"], method: c.req.method }));
+  app.openapi(all, (c) => stream(hub, { lastEventId: c.req.valid("header")["last-event-id"] }));
 
   app.openapi(one, (c) => {
     const { name } = c.req.valid("param");
     if (!deps.pipelines.some((pipeline) => pipeline.name === name)) throw unknownPipeline(name, deps.pipelines);
-    return stream(hub, { pipeline: name, lastEventId: c.req.valid("header")["last-event-id"], method: c.req.method });
+    return stream(hub, { pipeline: name, lastEventId: c.req.valid("header")["last-event-id"] });
   });
 }
 
-function stream(hub: LiveHub | null, options: LiveClientOptions & { readonly method: string }): Response {
+function stream(hub: LiveHub | null, options: LiveClientOptions): Response {
   if (!hub) throw new ProblemException("no-engine");
-  // HEAD runs this too and throws the body away: a client that nobody would ever read or cancel.
-  const body = options.method === "HEAD" ? null : hub.connect(options);
-  if (!body && options.method !== "HEAD") throw new ProblemException("too-many-streams");
+  const body = hub.connect(options);
+  if (!body) throw new ProblemException("too-many-streams");
   return new Response(body, {
     headers: {
       "content-type": "text/event-stream; charset=utf-8",

@@ -124,6 +124,41 @@ Deno.test("every fault of a query is reported at once, each with its place", asy
   }
 });
 
+Deno.test("a limit that is none, a parameter given twice and an empty range of time are told in plain words", async () => {
+  const fake = fakeDeps();
+  const app = createApp(fake.deps);
+  const path = "/v1/pipelines/account_minute/results";
+  const limit = "must be a whole number from 1 to 1000";
+  const cases: [query: string, where: string, problem: string][] = [
+    ...["abc", "", "0", "1001", "1.5", "-1", "1e2", "%205", "9".repeat(400)].map((text): [string, string, string] => [
+      `limit=${text}`,
+      "query.limit",
+      limit,
+    ]),
+    ...["limit", "from", "to", "final", "cursor"].map((name): [string, string, string] => [
+      `${name}=1&${name}=2`,
+      `query.${name}`,
+      "is given more than once",
+    ]),
+    ["final=maybe", "query.final", "must be true or false"],
+    [
+      "from=2027-01-01&to=2026-01-01",
+      "query.from",
+      "must be before `to`, but from is 2027-01-01T00:00:00.000Z and to is 2026-01-01T00:00:00.000Z, so no window can match",
+    ],
+  ];
+  for (const [query, where, problem] of cases) {
+    const { errors } = await problemOf(await app.request(`${path}?${query}`), "invalid-request");
+    assert.deepEqual(errors, [{ where, problem }], query);
+  }
+  await problemOf(await app.request(`${path}?from=2026-01-01&to=2026-01-01`), "invalid-request");
+  assert.deepEqual(fake.queries, []);
+  for (const query of ["limit=1", "limit=1000", "from=0&to=1"]) {
+    assert.equal((await app.request(`${path}?${query}`)).status, 200, query);
+  }
+  assert.deepEqual(fake.queries, [{ limit: 1 }, { limit: 1000 }, { from: 0, to: 1, limit: 100 }]);
+});
+
 Deno.test("what the reader refuses or cannot reach becomes 400, 404 or 503", async () => {
   const path = "/v1/pipelines/account_minute/results?cursor=x";
   const answer = (error: Error) => createApp(failing(error).deps).request(path);
@@ -196,6 +231,12 @@ Deno.test("records that do not fit are refused with each one's fault", async () 
   );
   assert.deepEqual(body.errors, [{ where: "records[3].value", problem: "amount: is not a decimal" }]);
   await problemOf(await app.request("/v1/topics/away/records", post("{}")), "unavailable");
+});
+
+Deno.test("a topic that is missing or has no value schema is told with both reasons and what to do", async () => {
+  const app = createApp(fakeDeps().deps);
+  const { detail } = await problemOf(await app.request("/v1/topics/t.dead/records", post("{}")), "unknown-topic");
+  assert.match(String(detail), /no topic "t\.dead", or no value schema.*; create.*register.*"t\.dead-value"/);
 });
 
 Deno.test("a body that is no JSON, too large, too many, of another type or of another shape has its own answer", async () => {
@@ -335,6 +376,49 @@ Deno.test("asking for a stream's head takes no place among the clients", async (
   assert.equal(response.status, 200);
   assert.match(response.headers.get("content-type")!, /^text\/event-stream/);
   assert.equal(hub.stats().clients, 0);
+  hub.close();
+});
+
+Deno.test("over the wire HEAD has the status and headers of GET, its length included, and no body", async () => {
+  const fake = fakeDeps({ asset: createAssets() });
+  fake.publish("account_minute", accountRows(START, 40));
+  const hub = createLiveHub({}, new VirtualClock());
+  const app = createApp(fake.deps, { hub });
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, app.fetch);
+  const ask = async (path: string, method: string) => {
+    const response = await fetch(`http://127.0.0.1:${server.addr.port}${path}`, {
+      method,
+      headers: { "accept-encoding": "identity" },
+    });
+    const headers = Object.fromEntries(response.headers);
+    delete headers.date;
+    return { status: response.status, headers, response };
+  };
+  const paths = ["/", "/docs", "/assets/style.css", "/openapi.json", "/healthz", "/v1/pipelines", "/metrics", "/nope"];
+  for (
+    const path of [
+      ...paths,
+      "/v1/pipelines/account_minute/results?limit=20",
+      "/v1/pipelines/account_minute/results?limit=x",
+    ]
+  ) {
+    const get = await ask(path, "GET");
+    const head = await ask(path, "HEAD");
+    const { byteLength } = await get.response.arrayBuffer();
+    assert.equal(await head.response.text(), "");
+    assert.ok(byteLength > 0, path);
+    assert.equal(head.headers["content-length"], String(byteLength), path);
+    assert.equal(head.status, get.status, path);
+    assert.deepEqual(head.headers, { ...get.headers, "content-length": String(byteLength) }, path);
+  }
+  const live = await ask("/v1/live", "HEAD");
+  assert.equal(live.status, 200);
+  assert.equal(live.headers["content-type"], "text/event-stream; charset=utf-8");
+  assert.equal(live.headers["content-length"], undefined);
+  assert.equal(await live.response.text(), "");
+  assert.equal(hub.stats().clients, 0);
+  hub.close();
+  await server.shutdown();
 });
 
 Deno.test("the dashboard's files come with ETags, are answered 304 when unchanged, and nothing else can be reached", async () => {
