@@ -275,9 +275,8 @@ export class PipelineRunner {
     const { clock, sink, setAside, onRows } = this.#deps;
     const raises = idleRaises(this.#partitions, {
       nowMs: clock.now(),
-      allowedLatenessMs: this.plan.allowedLatenessMs,
       latestEndMs: this.#windows.latestEndMs,
-      window: this.plan.window,
+      plan: this.plan,
     });
     const paused = this.#aheadPartitions();
     const flushes = await Promise.all(shards.map((shard) => shard.flush({ raises, paused })));

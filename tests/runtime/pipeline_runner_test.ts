@@ -72,10 +72,27 @@ Deno.test("windows of a live stream do not close before their time though nothin
   const now = bench.clock.now();
   bench.append(0, event("a", now + 7_500));
   const { stop } = bench.start();
-  await bench.clock.pass(8_900);
-  assert.deepEqual(bench.finals(), [], "it ends 8 s on, and a second of lateness is allowed");
+  await bench.clock.pass(13_900);
+  assert.deepEqual(bench.finals(), [], "it ends 8 s on; a second of lateness and 5 s of silence are allowed");
   await bench.clock.pass(600);
   assert.equal(bench.finals().length, 1);
+  await stop();
+});
+
+Deno.test("a write that neither ends nor fails is told as waiting, with how long", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100), event("a", 9_000)]]]);
+  const answered = Promise.withResolvers<void>();
+  bench.sinkGate = () => answered.promise;
+  const { runner, stop } = bench.start();
+  await bench.clock.pass(2_000);
+  assert.equal(runner.status().state, "running");
+  await bench.clock.pass(3_000);
+  assert.equal(runner.status().state, "waiting");
+  assert.match(runner.status().reason!, /results have been on their way to .* for \d+ s without an answer/);
+  assert.ok(runner.status().lagSeconds >= 3);
+  answered.resolve();
+  await bench.clock.pass(500);
+  assert.equal(runner.status().state, "running");
   await stop();
 });
 
