@@ -338,7 +338,8 @@ function some(text: string): Parsed<string> {
 }
 
 function list(text: string): Parsed<string[]> {
-  return { value: text.split(",").map((part) => part.trim()).filter((part) => part !== "") };
+  const value = text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+  return value.length > 0 ? { value } : { problem: "names nothing; leave it out for all" };
 }
 
 function addresses(text: string): Parsed<string[]> {

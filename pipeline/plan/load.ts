@@ -54,7 +54,10 @@ export async function inspect(
   const { only = [] } = options;
   const names = found.map(({ definition }) => definition.name);
   for (const name of only.filter((name) => !names.includes(name))) {
-    faults.push({ where: name, problem: `there is no such pipeline; ${dir} has ${names.join(", ") || "none"}` });
+    faults.push({
+      where: `pipelines: ${name}`,
+      problem: `there is no such pipeline; ${dir} has ${names.join(", ") || "none"}`,
+    });
   }
   if (found.length === 0 && faults.length === 0) {
     faults.push({ where: dir, problem: "there is no pipeline (.ts) in it" });
