@@ -1,6 +1,6 @@
 // The dashboard: status once a second over REST, fresh rows over SSE, drawn at most four times a second.
 import { createChart } from "./charts.js";
-import { clock, number, precise, size, span } from "./format.js";
+import { cell, clock, number, numeric, size, span, windowTime } from "./format.js";
 import { WindowStore } from "./windows.js";
 
 const POLL_MS = 1000;
@@ -45,11 +45,16 @@ const windowsChart = createChart(byId("windows"), {
     { label: "may still change", colour: "--accent-half", bars: true },
   ],
   height: 230,
-  barSeconds: () => (current()?.definition.window.sizeMs ?? 0) / 1000,
+  barSeconds: () => windowMs() / 1000,
+  time: (iso) => windowTime(iso, windowMs()),
 });
 
 function current() {
   return pipelines.find((pipeline) => pipeline.name === selected);
+}
+
+function windowMs() {
+  return current()?.definition.window.sizeMs ?? 0;
 }
 
 /** An element with text or children; never markup from data. */
@@ -215,12 +220,22 @@ function draw() {
   byId("error").className = lastError ? "error-text" : "quiet";
 }
 
+/** What a pipeline that does not run says before its reason, and after it. */
+const REASONS = {
+  waiting: ["This pipeline is waiting: ", "It goes on by itself once this is solved."],
+  failed: ["This pipeline has failed: ", ""],
+};
+
 const TONES = { running: "good", starting: "warn", waiting: "warn", failed: "bad", stopped: "" };
 
 function drawHead({ state, reason, topic, definition }) {
   byId("state").textContent = state;
   byId("state").className = `pill ${TONES[state] ?? ""}`;
-  byId("reason").textContent = reason ?? "";
+  const [before, after] = REASONS[state] ?? ["", ""];
+  const words = reason === null ? "" : `${before}${reason}${after && `\n${after}`}`;
+  if (byId("reason").textContent !== words) byId("reason").textContent = words;
+  byId("reason").className = `notice ${TONES[state] ?? ""}`;
+  byId("reason").hidden = words === "";
   const { where, groupBy, window, select, sinks } = definition;
   byId("definition").replaceChildren(
     "Topic ",
@@ -292,23 +307,13 @@ function drawWindows(pipeline) {
         : "",
     ].join(" ");
 
+  const { sizeMs } = pipeline.definition.window;
   const columns = pipeline.columns.filter((column) => column.role !== "window_end");
   drawTable(byId("rows"), {
     caption: "Rows of the newest windows",
     head: columns.map((column) => [column.role === "window_start" ? "window" : column.name, numeric(column)]),
-    rows: rows.map((row) => columns.map((column) => cell(column, row[column.name]))),
+    rows: rows.map((row) => columns.map((column) => cell(column, row[column.name], { sizeMs }))),
   });
-}
-
-function numeric(column) {
-  return column.role !== "key" && /^(int|long|float|double|decimal)/.test(column.type);
-}
-
-function cell(column, value) {
-  if (column.role === "window_start") return clock(value);
-  if (column.role === "final") return value ? "final" : "open";
-  if (value === null) return "–";
-  return typeof value === "number" && numeric(column) ? precise(value) : String(value);
 }
 
 const LEDGER = [

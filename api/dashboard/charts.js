@@ -1,11 +1,13 @@
 // uPlot in this page's colours: lines over the last minutes, bars for windows.
-import { number, short } from "./format.js";
+import { clock, number, short, timeTicks } from "./format.js";
 
 // Served from its package beside these files; there is nothing at this path in the source tree, so it is named at run time.
 const { default: uPlot } = await import(new URL("./uplot/uPlot.js", import.meta.url).href);
 
 /** A line chart shows at least this much time, so that the first samples do not fill it. */
 const SPAN_MIN_SECONDS = 60;
+/** Half of the widest label of the time axis, pixels: room for the last one, which stands below its tick's middle. */
+const LABEL_HALF = 38;
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -23,12 +25,9 @@ function axis(options) {
 
 const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
 
-/** 21:04, with seconds or the day as the distance between two ticks needs it. */
-function timeTicks(_, splits, __, ___, step) {
-  return splits.map((seconds) => {
-    const iso = new Date(seconds * 1000).toISOString();
-    return step < 60 ? iso.slice(11, 19) : step < 86_400 ? iso.slice(11, 16) : iso.slice(0, 10);
-  });
+/** Pixels below the chart: more when a day stands below a label. */
+function timeAxisSize(_, labels) {
+  return labels?.some((label) => label?.includes("\n")) ? 46 : 32;
 }
 
 /** From zero, with room above; one unit high when there is nothing to see. */
@@ -39,9 +38,9 @@ function fromZero(_, min, max) {
 
 /**
  * A chart in `element` that follows its width and the colour scheme.
- * `series`: {label, colour: CSS variable, unit?, scale?, fill?, bars?}. `set(data)` replaces the data: [x, ...ys].
+ * `time`: an instant in ISO 8601 as the legend shows it. `series`: {label, colour: CSS variable, unit?, scale?, fill?, bars?}. `set(data)` replaces the data: [x, ...ys].
  */
-export function createChart(element, { series, barSeconds = () => 0, rightUnit = null, height = 190 }) {
+export function createChart(element, { series, barSeconds = () => 0, rightUnit = null, height = 190, time = clock }) {
   let plot = null;
   let data = [[], ...series.map(() => [])];
 
@@ -58,7 +57,7 @@ export function createChart(element, { series, barSeconds = () => 0, rightUnit =
       y: { range: fromZero },
     };
     const axes = [
-      axis({ space: 80, size: 32, values: timeTicks }),
+      axis({ space: 80, size: timeAxisSize, values: (_, splits, __, ___, step) => timeTicks(splits, step) }),
       axis({ size: 56, values: (_, splits) => splits.map(short) }),
     ];
     if (rightUnit) {
@@ -77,12 +76,16 @@ export function createChart(element, { series, barSeconds = () => 0, rightUnit =
         width: Math.max(200, element.clientWidth),
         height,
         tzDate: utc,
+        padding: [null, rightUnit ? null : LABEL_HALF, null, null],
         cursor: { y: false, drag: { x: false, y: false }, points: { size: 7 } },
         legend: { live: true },
         scales,
         axes,
         series: [
-          { label: "time", value: "{HH}:{mm}:{ss}" },
+          {
+            label: "time",
+            value: (_, seconds) => seconds === null ? "–" : time(new Date(seconds * 1000).toISOString()),
+          },
           ...series.map((one) => ({
             label: one.label,
             scale: one.scale ?? "y",

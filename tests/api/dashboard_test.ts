@@ -158,11 +158,16 @@ Deno.test({
         await shows(page, "#rows tbody tr", "A-0000");
         await page.locator("#column").focus();
         await page.keyboard.press("ArrowDown");
+        assert.equal(await page.locator("#reason").isVisible(), false);
         await shows(page, "#windows-note", /total of one window, summed over all keys/);
         await page.locator("#pipeline").focus();
         await page.keyboard.press("ArrowDown");
         await shows(page, "#state", "waiting");
-        await shows(page, "#reason", "PostgreSQL does not answer");
+        await shows(
+          page,
+          "#reason.warn",
+          /^This pipeline is waiting: PostgreSQL does not answer\nIt goes on by itself/,
+        );
         await page.reload();
         await shows(page, "#state", "waiting");
         assert.deepEqual(complaints, []);
@@ -182,11 +187,14 @@ Deno.test({
       });
 
       await t.step("fits a narrow screen in the dark", async () => {
-        const served = serve(running(30));
+        const fake = running(30);
+        fake.publish("account_minute", accountRows(START + 30 * MINUTE, 1, { n: 1000 }));
+        const served = serve(fake);
         const page = await browser.newPage({ viewport: { width: 360, height: 740 }, colorScheme: "dark" });
         await page.goto(`http://127.0.0.1:${served.port}/`);
         await shows(page, "#rows tbody tr", "A-0000");
         assert.equal(await page.evaluate("document.documentElement.scrollWidth"), 360);
+        await shows(page, "#rows tbody tr", "20,000.50");
         await page.close();
         await served.stop();
       });

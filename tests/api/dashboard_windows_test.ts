@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { clock, number, precise, size, span } from "../../api/dashboard/format.js";
+import { cell, clock, exact, number, precise, size, span, timeTicks, windowTime } from "../../api/dashboard/format.js";
 import { WindowStore } from "../../api/dashboard/windows.js";
 import { rowToJson } from "../../api/result_json.ts";
 import type { ResultJson } from "../../api/deps.ts";
@@ -76,4 +76,58 @@ Deno.test("numbers, spans and times read as people write them", () => {
   const now = new Date("2026-11-20T22:00:00Z");
   assert.equal(clock("2026-11-20T21:04:05.123Z", now), "21:04:05");
   assert.equal(clock("2026-11-19T21:04:05.123Z", now), "2026-11-19 21:04:05");
+});
+
+Deno.test("decimals and large longs get separators and keep every digit; other text is left alone", () => {
+  const cases: [string, string][] = [
+    ["1234567.50", "1,234,567.50"],
+    ["-1234.5", "-1,234.5"],
+    ["-123.4567", "-123.4567"],
+    ["999", "999"],
+    ["0.00012345", "0.00012345"],
+    ["9223372036854775807", "9,223,372,036,854,775,807"],
+    ["123456789012345678901234567890.123456789", "123,456,789,012,345,678,901,234,567,890.123456789"],
+    ["NaN", "NaN"],
+    ["1e21", "1e21"],
+    ["", ""],
+  ];
+  for (const [text, shown] of cases) assert.equal(exact(text), shown);
+});
+
+Deno.test("a cell shows figures with separators, but a key of digits as it is", () => {
+  const options = { sizeMs: MINUTE, now: new Date("2026-11-20T22:00:00Z") };
+  const value = (type: string, value: unknown) => cell({ role: "value", type }, value, options);
+  assert.equal(value("decimal(38, 2)", "1234567.50"), "1,234,567.50");
+  assert.equal(value("long", 12345), "12,345");
+  assert.equal(value("long", "9223372036854775807"), "9,223,372,036,854,775,807");
+  assert.equal(value("double", 1613.61686), "1,613.62");
+  assert.equal(value("double", "NaN"), "NaN");
+  assert.equal(value("string", "1234567"), "1234567");
+  assert.equal(value("decimal(38, 2)", null), "–");
+  assert.equal(cell({ role: "key", type: "long" }, 12345, options), "12345");
+  assert.equal(cell({ role: "final", type: "boolean" }, false, options), "open");
+  assert.equal(cell({ role: "window_start", type: "timestamp-millis" }, "2026-11-20T21:04:00Z", options), "21:04:00");
+});
+
+Deno.test("a window of whole days shows its day alone, another its day when that is not today", () => {
+  const now = new Date("2026-11-20T22:00:00Z");
+  const day = 86_400_000;
+  assert.equal(windowTime("2001-01-10T00:00:00.000Z", day, now), "2001-01-10");
+  assert.equal(windowTime("2026-11-20T00:00:00.000Z", day, now), "2026-11-20");
+  assert.equal(windowTime("2001-01-10T05:00:00.000Z", day, now), "2001-01-10 05:00:00"); // a hopping window
+  assert.equal(windowTime("2001-01-10T00:00:00.000Z", MINUTE, now), "2001-01-10 00:00:00");
+  assert.equal(windowTime("2026-11-20T21:04:00.000Z", MINUTE, now), "21:04:00");
+});
+
+Deno.test("a time axis names the day under the first tick and where it changes, unless all is today", () => {
+  const now = new Date("2026-11-20T22:00:00Z");
+  const at = (iso: string) => Date.parse(iso) / 1000;
+  const ticks = ["2026-11-20T21:00:00Z", "2026-11-20T21:05:00Z"].map(at);
+  assert.deepEqual(timeTicks(ticks, 300, now), ["21:00", "21:05"]);
+  assert.deepEqual(timeTicks(ticks, 15, now), ["21:00:00", "21:05:00"]);
+  assert.deepEqual(timeTicks(ticks, 86_400, now), ["2026-11-20", "2026-11-20"]);
+  assert.deepEqual(
+    timeTicks(["2026-11-19T23:30:00Z", "2026-11-19T23:45:00Z", "2026-11-20T00:00:00Z"].map(at), 900, now),
+    ["23:30\n2026-11-19", "23:45", "00:00\n2026-11-20"],
+  );
 });
