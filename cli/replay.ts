@@ -6,6 +6,7 @@ import { Cluster } from "../pipeline/log/cluster.ts";
 import { Producer } from "../pipeline/log/producer.ts";
 import { createRegistryClient } from "../pipeline/log/registry_client.ts";
 import { loadStreams } from "../pipeline/plan/load.ts";
+import { topicNameFault } from "../pipeline/plan/names.ts";
 import type { AvroSchema, Plan } from "../pipeline/plan/plan.ts";
 import { parseSpeed, replayFile } from "../pipeline/sources/file_replay.ts";
 import type { Call } from "./call.ts";
@@ -15,16 +16,18 @@ import { projectPath } from "./paths.ts";
 
 /** `tailrace replay`: plays a file into a topic. */
 export async function replay({ flags, positionals, log, signal }: Call): Promise<number> {
+  const topicFault = flags.topic ? topicNameFault(flags.topic) : "is needed";
   const faults = [
     ...positionals.length === 1
       ? []
       : [{ where: "FILE", problem: "name one file: tailrace replay FILE --topic TOPIC" }],
-    ...flags.topic ? [] : [{ where: "--topic", problem: "is needed" }],
+    ...topicFault === null ? [] : [{ where: "--topic", problem: topicFault }],
   ];
   if (faults.length > 0) throw new ConfigError(faults);
   const [file] = positionals;
   const topic = flags.topic!;
   const speed = parseSpeed(flags.speed ?? "max");
+  const fromRow = parseFromRow(flags["from-row"] ?? "1");
   const config = readConfig("dev", { flags, environment: Deno.env.toObject(), file: null });
   const brokers = config.brokers.length > 0 ? config.brokers : [`127.0.0.1:${config.ports.broker}`];
   const registryUrl = config.registryUrl || `http://127.0.0.1:${config.ports.registry}`;
@@ -40,6 +43,7 @@ export async function replay({ flags, positionals, log, signal }: Call): Promise
     file,
     topic,
     speed,
+    fromRow,
     partitions: await producer.partitionCount(topic),
     target: new BatchingProducer(producer, topic),
     registry: createRegistryClient({ url: registryUrl }),
@@ -52,6 +56,10 @@ export async function replay({ flags, positionals, log, signal }: Call): Promise
     onRenamed: (renamed) =>
       log.warn(`columns renamed for Avro: ${renamed.map(({ column, field }) => `${column} is ${field}`).join(", ")}`),
   });
+  if (result.schemaId === null) {
+    console.error(`${file} holds no rows`);
+    return Exit.failed;
+  }
   const seconds = (performance.now() - began) / 1000;
   const rate = Math.round(result.rows / seconds).toLocaleString("en");
   console.log(
@@ -60,6 +68,13 @@ export async function replay({ flags, positionals, log, signal }: Call): Promise
     } rows of ${file} in topic ${topic}, ${rate} a second`,
   );
   return result.rows === result.total ? Exit.ok : Exit.failed;
+}
+
+/** @throws ConfigError naming the flag */
+function parseFromRow(text: string): number {
+  const row = /^\d{1,15}$/.test(text) ? Number(text) : 0;
+  if (row >= 1) return row;
+  throw new ConfigError({ where: "--from-row", problem: `${JSON.stringify(text)} is not the number of a row, from 1` });
 }
 
 /** The pipeline that reads the topic, when there is one: it knows schema, key and event time. */

@@ -20,6 +20,11 @@ export const REPLAY_OPTIONS = [
     help: "order and pace by this; default: the event time of the pipeline that reads the topic",
   },
   {
+    flag: "from-row",
+    placeholder: "N",
+    help: "pass over the rows before this one, in that order: goes on after a failure",
+  },
+  {
     flag: "key",
     placeholder: "COLUMN",
     help: "the records' key; default: the first key of the pipeline that reads the topic",

@@ -51,6 +51,8 @@ export interface ReplayOptions {
   readonly eventTime?: string;
   /** Event time played in a second, in seconds: 1 as it happened, 60 a minute a second, Infinity as fast as it goes. */
   readonly speed: number;
+  /** Number of the first row to write, in the order of writing, from 1; those before it are passed over. */
+  readonly fromRow?: number;
   readonly clock: Clock;
   /** Ends the replay early; what was read so far is still sent. */
   readonly signal: AbortSignal;
@@ -60,12 +62,15 @@ export interface ReplayOptions {
 }
 
 export interface ReplayProgress {
+  /** Rows written. */
   readonly rows: number;
+  /** Rows there are to write, from `fromRow` on. */
   readonly total: number;
 }
 
 export interface ReplayResult extends ReplayProgress {
-  readonly schemaId: number;
+  /** Null when the file holds no rows: nothing is registered for it. */
+  readonly schemaId: number | null;
   readonly schema: AvroSchema;
 }
 
@@ -86,8 +91,8 @@ export function parseSpeed(text: string): number {
  * Kafka's timestamp of a record is the time of writing, not the event's: by event time, brokers would delete old history as
  * soon as it is in. The event time is the field's.
  *
- * @throws ConfigError when the file or a column is missing, cannot be read, or has a row that the schema cannot hold (named;
- *   the rows before it are sent)
+ * @throws ConfigError when the file or a column is missing, cannot be read, or has a row that the schema cannot hold: it is
+ *   named, and how many rows before it are in the topic
  * @throws UnavailableError when broker or registry is away
  */
 export async function replayFile(options: ReplayOptions): Promise<ReplayResult> {
@@ -97,15 +102,25 @@ export async function replayFile(options: ReplayOptions): Promise<ReplayResult> 
   }
   await using opened = await openReplayFile({ ...options, recordName: topic });
   if (opened.renamed.length > 0) options.onRenamed?.(opened.renamed);
-  const { schema, rows: total } = opened;
+  const { schema } = opened;
+  if (opened.rows === 0) return { rows: 0, total: 0, schemaId: null, schema };
+  const passed = (options.fromRow ?? 1) - 1;
+  const total = opened.rows - passed;
+  if (total <= 0) {
+    throw new ConfigError({
+      where: "--from-row",
+      problem: `${passed + 1} is not there: ${file} has ${opened.rows} rows`,
+    });
+  }
   const schemaId = await options.registry.register(`${topic}-value`, schema);
   const writer = new RowWriter(schema, schemaId, options);
   const pace = new Pace(speed, clock);
   let rows = 0;
   let toldAt = clock.monotonic();
   try {
+    let start = 0;
     for await (const chunk of opened.read()) {
-      for (let row = 0; row < chunk.length && !signal.aborted; row++) {
+      for (let row = Math.max(0, passed - start); row < chunk.length && !signal.aborted; row++) {
         const eventTimeMs = chunk.eventTimes?.[row] ?? null;
         for (let waitMs; (waitMs = pace.waitMs(eventTimeMs)) > 0 && !signal.aborted;) {
           target.flush();
@@ -116,6 +131,7 @@ export async function replayFile(options: ReplayOptions): Promise<ReplayResult> 
         writer.write(chunk, row);
         rows++;
       }
+      start += chunk.length;
       if (signal.aborted) break;
       await target.ready();
       // Acknowledgements come in through the event loop, which a full-speed loop would starve.
@@ -126,13 +142,30 @@ export async function replayFile(options: ReplayOptions): Promise<ReplayResult> 
       }
     }
   } catch (error) {
-    if (!(error instanceof MalformedRecordError)) throw error;
+    const malformed = error instanceof MalformedRecordError;
+    if (!malformed && !(error instanceof ConfigError)) throw error;
     await target.drain();
-    throw new ConfigError({ where: file, problem: `row ${rows + 1} of ${total}: ${error.message}` });
+    const next = passed + rows + 1;
+    const problem = malformed
+      ? `row ${next} of ${opened.rows}: ${error.message}`
+      : error.faults.map(({ problem }) => problem).join("; ");
+    throw new ConfigError({ where: file, problem: `${problem}; ${standing(rows, next, malformed)}` });
   }
   await target.drain();
   onProgress?.({ rows, total });
   return { rows, total, schemaId, schema };
+}
+
+/** What a replay that failed left in the topic, and how to go on. */
+function standing(written: number, next: number, isNamed: boolean): string {
+  if (written === 0) return "nothing was written";
+  const first = next - written;
+  const before = isNamed && first === 1
+    ? `the ${written === 1 ? "row" : `${written} rows`} before it`
+    : written === 1
+    ? `row ${first}`
+    : `rows ${first} to ${next - 1}`;
+  return `${before} ${written === 1 ? "is" : "are"} in the topic: mend the file, then go on with --from-row ${next}`;
 }
 
 /** Encodes rows into the target's open batches. */
@@ -143,12 +176,13 @@ class RowWriter {
   /** A row is written here first: one that does not encode must leave nothing in a batch. */
   readonly #row = new ByteWriter(4096);
   readonly #keys = new Map<string, { bytes: Uint8Array; partition: number }>();
-  #turn = 0;
+  #turn: number;
 
   constructor(schema: AvroSchema, schemaId: number, options: ReplayOptions) {
     this.#encoder = createRowEncoder(schema);
     this.#schemaId = schemaId;
     this.#options = options;
+    this.#turn = (options.fromRow ?? 1) - 1;
   }
 
   write(rows: FileRows, row: number): void {

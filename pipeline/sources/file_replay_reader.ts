@@ -10,7 +10,8 @@ import { ConfigError, type Fault } from "../errors.ts";
 import type { AvroSchema } from "../plan/plan.ts";
 import type { ResultValue } from "../sinks/sink.ts";
 import { identifier, literal } from "../sql_text.ts";
-import { avroNames, fieldValues, type FileColumn, inferSchema } from "./file_replay_schema.ts";
+import { avroNames, columnUse, fieldValues, type FileColumn, inferSchema, wholeNumber } from "./file_replay_schema.ts";
+import { csvKeepingEmpty, csvTable, type FileSource, fileSource, jsonTable } from "./file_replay_source.ts";
 
 /** What DuckDB may hold in memory; sorting more goes to a temporary folder. */
 const MEMORY_LIMIT = "512MB";
@@ -49,11 +50,13 @@ export interface ReplayFile extends AsyncDisposable {
 /**
  * Opens a file: `.csv`, `.tsv`, `.ndjson`, `.jsonl`, `.json`, each also `.gz`, or `.parquet`.
  *
+ * One without rows has no columns to speak of either: it opens, whatever the schema.
+ *
  * @throws ConfigError when it is missing or unreadable, of no known format, or lacks a column
  */
 export async function openReplayFile(options: FileOptions): Promise<ReplayFile> {
   const { file } = options;
-  const source = await sourceOf(file);
+  const source = await fileSource(file);
   const instance = await DuckDBInstance.create(":memory:", {
     memory_limit: MEMORY_LIMIT,
     autoinstall_known_extensions: "false",
@@ -67,17 +70,19 @@ export async function openReplayFile(options: FileOptions): Promise<ReplayFile> 
   };
   try {
     await connection.run(`SET temp_directory = ${literal(spill)}; SET TimeZone = 'UTC'`);
-    const columns = await describeColumns(connection, source, file);
+    const columns = await describeColumns(connection, source.typed, file);
     const schema = options.schema ?? inferSchema(columns, options.recordName);
-    const query = queryFor(options, { schema, columns, source });
-    const rows = await numberOf(connection, `SELECT count(*) FROM ${source}`, file);
+    const rows = await numberOf(connection, `SELECT count(*) FROM ${source.typed}`, file);
+    if (rows === 0) return { schema, rows, renamed: [], read: noRows, [Symbol.asyncDispose]: close };
+    const keeping = source.format === "csv" ? await describeColumns(connection, csvKeepingEmpty(source), file) : [];
+    const query = queryFor(options, { schema, columns, source, keeping });
     const names = avroNames(columns);
     const renamed = columns.map(({ name }, i) => ({ column: name, field: names[i] }));
     return {
       schema,
       rows,
       renamed: options.schema ? [] : renamed.filter(({ column, field }) => column !== field),
-      read: () => readRows(connection, { ...query, file }),
+      read: () => readRows(connection, { ...query, file, rows }),
       [Symbol.asyncDispose]: close,
     };
   } catch (error) {
@@ -86,27 +91,7 @@ export async function openReplayFile(options: FileOptions): Promise<ReplayFile> 
   }
 }
 
-/** The table function that reads the file. */
-async function sourceOf(file: string): Promise<string> {
-  try {
-    if (!(await Deno.stat(file)).isFile) throw new ConfigError({ where: file, problem: "is a folder, not a file" });
-    (await Deno.open(file)).close();
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    const problem = error instanceof Deno.errors.NotFound ? "there is no such file" : (error as Error).message;
-    throw new ConfigError({ where: file, problem });
-  }
-  // In DuckDB's paths these stand for other characters; a bracket makes a set of one.
-  const path = literal(file.replace(/[*?[]/g, (character) => `[${character}]`));
-  const name = file.toLowerCase().replace(/\.gz$/, "");
-  if (/\.(csv|tsv)$/.test(name)) return `read_csv(${path}, sample_size = -1)`;
-  if (/\.(ndjson|jsonl|json)$/.test(name)) return `read_json(${path}, sample_size = -1)`;
-  if (name.endsWith(".parquet") && !file.toLowerCase().endsWith(".gz")) return `read_parquet(${path})`;
-  throw new ConfigError({
-    where: file,
-    problem: "is of no known format: .csv, .tsv, .ndjson, .jsonl or .json, each also with .gz, or .parquet",
-  });
-}
+async function* noRows(): AsyncGenerator<FileRows> {}
 
 async function describeColumns(connection: DuckDBConnection, source: string, file: string): Promise<FileColumn[]> {
   const described = await asConfigError(file, () => connection.runAndReadAll(`DESCRIBE SELECT * FROM ${source}`));
@@ -129,7 +114,8 @@ async function asConfigError<T>(file: string, act: () => Promise<T>): Promise<T>
 
 interface Query {
   readonly sql: string;
-  readonly fields: number;
+  /** For each field, whether its values go through `wholeNumber`. */
+  readonly whole: readonly boolean[];
   readonly hasKey: boolean;
   readonly hasTime: boolean;
 }
@@ -137,40 +123,49 @@ interface Query {
 interface Found {
   readonly schema: AvroSchema;
   readonly columns: readonly FileColumn[];
-  readonly source: string;
+  /** The columns of a CSV file where quoted empty texts are no nulls. */
+  readonly keeping: readonly FileColumn[];
+  readonly source: FileSource;
 }
 
 /** One column for each field, then the key's text, then the event time in milliseconds. */
-function queryFor({ key, eventTime, file }: FileOptions, { schema, columns, source }: Found): Query {
+function queryFor({ key, eventTime, file }: FileOptions, { schema, columns, source, keeping }: Found): Query {
   const faults: Fault[] = [];
   const record = parseSchema(schema);
   if (record.kind !== "record") {
     throw new ConfigError({ where: "schema", problem: "rows of a file are written as a record" });
   }
-  const values = fieldValues(record, columns, faults);
   const keySql = key === undefined ? null : columnNamed(columns, key, { where: "--key", faults });
   const time = eventTime === undefined ? null : columnNamed(columns, eventTime, { where: "--event-time", faults });
+  const use = columnUse(record, columns, { format: source.format, typed: time ?? undefined });
+  const read = columns.map((column) => use.asText.has(column.name) ? { ...column, type: "VARCHAR" } : column);
+  const values = fieldValues(record, read, faults);
   if (faults.length > 0) {
     throw new ConfigError(faults.map(({ where, problem }) => ({ where, problem: `${problem} (${file})` })));
   }
+  const table = source.format === "csv"
+    ? csvTable(source, { ...use, found: columns, keeping })
+    : source.format === "json"
+    ? jsonTable(source, use)
+    : source.typed;
   const timeSql = time === null
     ? null
     : /INT/.test(time.type)
     ? `CAST(${identifier(time.name)} AS DOUBLE)`
     : `epoch_us(CAST(${identifier(time.name)} AS TIMESTAMP)) / 1000.0`;
   const selected = [
-    ...values,
+    ...values.map(({ sql }) => sql),
     ...(keySql ? [`CAST(${identifier(keySql.name)} AS VARCHAR)`] : []),
     ...(timeSql ? [timeSql] : []),
   ].map((sql, i) => `${sql} AS c${i}`).join(", ");
   // A sort alone may swap rows of the same time: the row's number keeps them in the file's order.
   const sql = timeSql === null
-    ? `SELECT ${selected} FROM ${source}`
-    : `SELECT * EXCLUDE (n) FROM (SELECT ${selected}, row_number() OVER () AS n FROM ${source}) ` +
+    ? `SELECT ${selected} FROM ${table}`
+    : `SELECT * EXCLUDE (n) FROM (SELECT ${selected}, row_number() OVER () AS n FROM ${table}) ` +
       `ORDER BY c${values.length + (keySql ? 1 : 0)} NULLS FIRST, n`;
   // Refuses what cannot be encoded before anything is read.
   createRowEncoder(schema);
-  return { sql, fields: values.length, hasKey: keySql !== null, hasTime: timeSql !== null };
+  return { sql, whole: values.map(({ whole }) => whole), hasKey: keySql !== null, hasTime: timeSql !== null };
 }
 
 function columnNamed(
@@ -188,17 +183,27 @@ function columnNamed(
   return null;
 }
 
-async function* readRows(connection: DuckDBConnection, query: Query & { file: string }): AsyncGenerator<FileRows> {
-  const { sql, fields, hasKey, hasTime, file } = query;
+async function* readRows(
+  connection: DuckDBConnection,
+  query: Query & { file: string; rows: number },
+): AsyncGenerator<FileRows> {
+  const { sql, whole, hasKey, hasTime, file, rows } = query;
+  let read = 0;
+  const fields = whole.length;
   const result = await asConfigError(file, () => connection.stream(sql));
   for (;;) {
     const chunk = await asConfigError(file, () => result.fetchChunk());
-    if (chunk === null || chunk.rowCount === 0) return;
+    if (chunk === null || chunk.rowCount === 0) {
+      if (read < rows) await failOf(connection, { sql, file, problem: `ends after ${read} of ${rows} rows` });
+      return;
+    }
+    read += chunk.rowCount;
     const columns = chunk.getColumns() as unknown[][];
     for (let i = 0; i < fields; i++) {
       if (columns[i].some((value) => value instanceof DuckDBBlobValue)) {
         columns[i] = columns[i].map((value) => value instanceof DuckDBBlobValue ? value.bytes : value);
       }
+      if (whole[i]) columns[i] = (columns[i] as ResultValue[]).map(wholeNumber);
     }
     yield {
       length: chunk.rowCount,
@@ -208,4 +213,13 @@ async function* readRows(connection: DuckDBConnection, query: Query & { file: st
       eventTimes: hasTime ? columns[fields + (hasKey ? 1 : 0)] as (number | null)[] : null,
     };
   }
+}
+
+/** A stream that fails in its middle ends there without a word: what it failed of is told by the same query, not streamed. */
+async function failOf(
+  connection: DuckDBConnection,
+  { sql, file, problem }: { sql: string; file: string; problem: string },
+): Promise<never> {
+  await asConfigError(file, () => connection.runAndReadAll(`SELECT count(COLUMNS(*)) FROM (${sql})`));
+  throw new ConfigError({ where: file, problem });
 }

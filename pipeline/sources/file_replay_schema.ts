@@ -18,13 +18,22 @@
  * | lists, structs, maps, unions            | string: the value as JSON                                     |
  * | everything else, VARCHAR and ENUM too   | string                                                        |
  *
+ * A given schema takes int, long and decimal exactly, or the row is refused: from CSV and JSON the digits that stand in the
+ * file count, never a double made of them; a FLOAT or DOUBLE of Parquet counts as the shortest decimal that reads back as
+ * it (0.1 is 0.1), as in JSON. Zeros at the end may go: 2.00 is an int, 1.500 a decimal of scale 2. A string's field has
+ * the text of CSV as it stands. In CSV, what is empty is null; what is empty in quotes is the empty text in a string's
+ * field, and null in any other.
+ *
  * @module
  */
+import { parseDecimal, Refused } from "../codec/decimal_text.ts";
 import { columnType, type RecordType, withoutNull } from "../codec/schema.ts";
 import type { FieldType } from "../columns.ts";
 import type { Fault } from "../errors.ts";
 import type { AvroSchema } from "../plan/plan.ts";
+import type { ResultValue } from "../sinks/sink.ts";
 import { identifier } from "../sql_text.ts";
+import type { ColumnUse, FileFormat } from "./file_replay_source.ts";
 
 /** A column of the file: its name, and its type as DuckDB writes it. */
 export interface FileColumn {
@@ -106,30 +115,89 @@ function inferType(type: string): AvroSchema {
   }
 }
 
-/**
- * For each field of the record the SQL that gives its values from the file's columns. A field without a column is null when
- * it may be. Problems are added to `faults`.
- */
-export function fieldValues(record: RecordType, columns: readonly FileColumn[], faults: Fault[]): string[] {
+/** How the values of a field are read. */
+export interface FieldValue {
+  readonly sql: string;
+  /** Set where `sql` gives texts or bigints of which the encoder takes whole numbers: `wholeNumber` makes them. */
+  readonly whole: boolean;
+}
+
+/** The column of each field, found by name or alias, without regard to case. */
+function columnsOf(record: RecordType, columns: readonly FileColumn[]): (FileColumn | undefined)[] {
   const names = avroNames(columns);
   const find = (name: string) => {
     const exact = names.indexOf(name);
     return columns[exact >= 0 ? exact : names.findIndex((known) => known.toLowerCase() === name.toLowerCase())];
   };
-  return record.fields.map((field) => {
+  return record.fields.map(({ name, aliases }) => [name, ...aliases].map(find).find((found) => found !== undefined));
+}
+
+/** Which columns are read as the text that stands in the file, for the fields they go to. */
+export function columnUse(
+  record: RecordType,
+  columns: readonly FileColumn[],
+  { format, typed }: { readonly format: FileFormat; /** A column that keeps its type. */ readonly typed?: FileColumn },
+): ColumnUse {
+  const asText = new Set<string>();
+  const keepsEmpty = new Set<string>();
+  const found = columnsOf(record, columns);
+  for (const [i, field] of record.fields.entries()) {
+    const type = columnType(field.type);
+    const column = found[i];
+    if (typeof type === "string" || column === undefined) continue;
+    const number = type.type === "decimal" || type.type === "int" || type.type === "long";
+    const text = type.type === "string" || type.type === "enum";
+    const rounded = column.type === "DOUBLE" || (number && column.type === "JSON");
+    const changed = format === "csv"
+      ? (number && !EXACT.test(column.type)) || (text && column.type !== "VARCHAR" && column !== typed)
+      : format === "json" && (number || text) && rounded;
+    if (changed) asText.add(column.name);
+    if ((type.type === "string" || type.type === "bytes") && (changed || column.type === "VARCHAR")) {
+      keepsEmpty.add(column.name);
+    }
+  }
+  return { asText, keepsEmpty };
+}
+
+/** Types whose values have lost nothing of what stands in a text file. */
+const EXACT = /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|BOOLEAN|VARCHAR)$/;
+
+/**
+ * For each field of the record the SQL that gives its values from the file's columns. A field without a column is null when
+ * it may be. Problems are added to `faults`.
+ */
+export function fieldValues(record: RecordType, columns: readonly FileColumn[], faults: Fault[]): FieldValue[] {
+  const found = columnsOf(record, columns);
+  return record.fields.map((field, i) => {
     const where = `${record.name}.${field.name}`;
     const type = columnType(field.type);
-    const column = [field.name, ...field.aliases].map(find).find((found) => found !== undefined);
+    const column = found[i];
     if (typeof type === "string") {
       faults.push({ where, problem: `${type}; files are replayed into flat records` });
     } else if (column !== undefined) {
-      return valueOf(column, type);
+      return { sql: valueOf(column, type), whole: needsWhole(column.type, type) };
     } else if (!withoutNull(field.type).nullable) {
-      faults.push({ where, problem: `the file has no such column; it has ${names.join(", ")}` });
+      faults.push({ where, problem: `the file has no such column; it has ${avroNames(columns).join(", ")}` });
     }
-    return "NULL";
+    return { sql: "NULL", whole: false };
   });
 }
+
+/** Columns of 32 bits at most are numbers that the encoder takes as they are. */
+function needsWhole(from: string, { type }: FieldType): boolean {
+  return (type === "int" || type === "long") && !NARROW.test(from);
+}
+
+/** A text or bigint as the encoder takes it. What is no whole number of 64 bits stays, for the encoder to refuse. */
+export function wholeNumber(value: ResultValue): ResultValue {
+  const whole = typeof value === "string" ? parseDecimal(value, LONG_DIGITS_MAX, 0) : value;
+  if (whole instanceof Refused) return value;
+  return typeof whole === "bigint" && Number.isSafeInteger(Number(whole)) ? Number(whole) : whole;
+}
+
+const LONG_DIGITS_MAX = 19;
+/** Types whose values all fit an INTEGER. */
+const NARROW = /^(U?(TINY|SMALL)INT|INTEGER|BOOLEAN)$/;
 
 /** SQL for a column's value as a `ResultValue` of this type. */
 function valueOf({ name, type: from }: FileColumn, to: FieldType): string {
@@ -140,9 +208,10 @@ function valueOf({ name, type: from }: FileColumn, to: FieldType): string {
     case "boolean":
       return `CAST(${value} AS BOOLEAN)`;
     case "int":
-      return `CAST(${value} AS INTEGER)`;
     case "long":
-      return `CAST(${value} AS BIGINT)`;
+      if (NARROW.test(from)) return `CAST(${value} AS INTEGER)`;
+      // A cast that fails would not say in which row, and one of a fraction rounds.
+      return from === "BIGINT" || from === "UINTEGER" ? `CAST(${value} AS BIGINT)` : `CAST(${value} AS VARCHAR)`;
     case "float":
       return `CAST(${value} AS FLOAT)`;
     case "double":
@@ -162,11 +231,7 @@ function valueOf({ name, type: from }: FileColumn, to: FieldType): string {
       return whole ? `CAST(${value} AS BIGINT)` : `epoch_us(${instant})`;
     case "uuid":
       return `CAST(CAST(${value} AS UUID) AS VARCHAR)`;
-    case "decimal": {
-      // A binary float has no exact decimal to keep; any other value keeps its digits, and is refused when they do not fit.
-      const rounded = from === "DOUBLE" || from === "FLOAT";
-      return `CAST(${rounded ? `CAST(${value} AS DECIMAL(${to.precision}, ${to.scale}))` : value} AS VARCHAR)`;
-    }
+    case "decimal":
     case "enum":
       return `CAST(${value} AS VARCHAR)`;
     case "string":

@@ -179,7 +179,6 @@ Deno.test("Every type of DuckDB has its Avro type, exactly", async () => {
       { name, type },
     ) => [name, type[1]]),
   );
-  const unscaled = (bytes: Uint8Array) => BigInt.asIntN(8 * bytes.length, BigInt(`0x${bytes.toHex()}`));
   assert.deepEqual(types.a_decimal, { type: "bytes", logicalType: "decimal", precision: 38, scale: 2 });
   assert.deepEqual(types.a_ubig, { type: "bytes", logicalType: "decimal", precision: 20, scale: 0 });
   assert.deepEqual(types.a_tz, { type: "long", logicalType: "timestamp-micros" });
@@ -340,7 +339,9 @@ Deno.test("What is wrong with a file, a column or a row is said with its name", 
       /Row\.city: is an array of int/,
     ],
     [file, { schema: record([{ name: "city", type: "string" }]) }, /row 3 of 3: field city is null, not string/],
-    [file, { schema: record([{ name: "city", type: "int" }]) }, /rows\.csv: cannot be read: .*Oslo/],
+    [file, { schema: record([{ name: "city", type: "int" }]) }, /rows\.csv: row 1 of 3: field city is "Oslo", not int/],
+    [file, { schema: record([{ name: "city", type: "double" }]) }, /rows\.csv: cannot be read: .*Oslo/],
+    [file, { fromRow: 4 }, /--from-row: 4 is not there: .*rows\.csv has 3 rows/],
     [
       file,
       {
@@ -349,7 +350,7 @@ Deno.test("What is wrong with a file, a column or a row is said with its name", 
           type: ["null", { type: "bytes", logicalType: "decimal", precision: 2, scale: 2 }],
         }]),
       },
-      /row 1 of 3: field price|rows\.csv: cannot be read: .*1\.5/,
+      /row 1 of 3: field price is "1\.50", not union of null, decimal\(2, 2\); nothing was written/,
     ],
   ];
   for (const [path, options, pattern] of failures) {
@@ -371,6 +372,198 @@ Deno.test("The rows before a bad one are sent, and a broker that stays away ends
   const away = new Memory();
   away.drain = () => Promise.reject(new UnavailableError("no broker"));
   await assert.rejects(replay(file, { target: away }), UnavailableError);
+});
+
+const decimal = (precision: number, scale: number) => ({ type: "bytes", logicalType: "decimal", precision, scale });
+const unscaled = (bytes: Uint8Array) => BigInt.asIntN(8 * bytes.length, BigInt(`0x${bytes.toHex()}`));
+
+Deno.test("Decimals and whole numbers keep every digit of the text, in CSV and NDJSON", async () => {
+  await using files = await folder();
+  const schema: AvroSchema = {
+    type: "record",
+    name: "Row",
+    fields: [
+      { name: "amount", type: decimal(30, 4) },
+      { name: "quantity", type: "int" },
+      { name: "total", type: ["null", "long"] },
+      { name: "note", type: "string" },
+      { name: "a/b", aliases: ["a_b"], type: ["null", decimal(20, 19)] },
+    ].map((field) => ({ ...field, name: field.name.replace("/", "_") })),
+  };
+  const csv = `amount,quantity,total,note,a/b,x
+12345678901234567890.1234,2.0,9007199254740993.00,007,0.1234567890123456789,1.5
+ -0.0001,3,,1.50,,2.5
+1.5000,4,-1,"8, or 2.5",1e-3,x
+`;
+  const ndjson =
+    String.raw`{"note":"007","amount":12345678901234567890.1234,"total":9007199254740993.00,"quantity":2.0,` +
+    String.raw`"a/b":0.1234567890123456789,"x":{"amount":7.5}}
+
+{"quantity":3,"amount":-0.0001,"note":"1.50"}
+{"quantity":4,"x":{"s":"\\"},"amount":"1.5000","total":-1, "note" : "8, or 2.5", "a/b":1e-3 }
+`;
+  for (
+    const file of [
+      await files.write("rows.csv", csv),
+      await files.write("rows.csv.gz", gzipSync(csv)),
+      await files.write("rows.ndjson", ndjson),
+      await files.write("rows.jsonl.gz", gzipSync(ndjson)),
+    ]
+  ) {
+    const { rows } = await replay(file, { schema });
+    assert.deepEqual(rows.map(({ amount }) => unscaled(amount)), [123456789012345678901234n, -1n, 15000n], file);
+    assert.deepEqual(rows.map(({ quantity }) => quantity), [2, 3, 4]);
+    assert.deepEqual(rows.map(({ total }) => total), [Number(9007199254740993n), null, -1]);
+    assert.deepEqual(rows.map(({ note }) => note), ["007", "1.50", "8, or 2.5"]);
+    assert.deepEqual(rows.map(({ a_b }) => a_b && unscaled(a_b)), [1234567890123456789n, null, 10n ** 16n], file);
+  }
+});
+
+Deno.test("A value that a decimal, an int or a long cannot hold exactly is refused, with its row and field", async () => {
+  await using files = await folder();
+  const cases: [unknown, string, string][] = [
+    [decimal(10, 2), "1.005", "decimal(10, 2)"],
+    [decimal(10, 2), "123456789.00", "decimal(10, 2)"],
+    [decimal(30, 2), "1.00000000000000000001", "decimal(30, 2)"],
+    ["int", "1.6", "int"],
+    ["int", "2147483648", "int"],
+    ["long", "9223372036854775808", "long"],
+    ["long", "1.00000000000000000001", "long"],
+  ];
+  for (const [type, value, told] of cases) {
+    const schema: AvroSchema = { type: "record", name: "Row", fields: [{ name: "n", type }] };
+    for (
+      const file of [
+        await files.write("rows.csv", `n,m\n2.00,1\n${value},2\n`),
+        await files.write("whole.csv", `n,m\n2,1\n${value},2\n`),
+        await files.write("rows.ndjson", `{"n":2.00}\n{"n":${value}}\n`),
+      ]
+    ) {
+      await assert.rejects(replay(file, { schema }), (error: Error) => {
+        assert.ok(error instanceof ConfigError);
+        assert.match(error.message, /: row 2 of 2: field n is .*; the row before it is in the topic: .*--from-row 2$/);
+        assert.ok(error.message.includes(`not ${told}`), error.message);
+        return true;
+      });
+    }
+  }
+});
+
+Deno.test("Parquet's DECIMAL is exact in a decimal, and a DOUBLE is the shortest decimal that reads back as it", async () => {
+  await using files = await folder();
+  const schema: AvroSchema = {
+    type: "record",
+    name: "Row",
+    fields: [{ name: "d", type: decimal(38, 4) }, { name: "f", type: decimal(6, 2) }, { name: "n", type: "int" }],
+  };
+  const parquet = (f: string, n: string) =>
+    files.parquet("rows.parquet", `SELECT 12345678901234567890.1234::DECIMAL(30, 4) AS d, ${f} AS f, ${n} AS n`);
+  const { rows: [row] } = await replay(await parquet("19.99::DOUBLE", "3.0::DOUBLE"), { schema });
+  assert.deepEqual([unscaled(row.d), unscaled(row.f), row.n], [123456789012345678901234n, 1999n, 3]);
+  await assert.rejects(replay(await parquet("1.005::DOUBLE", "3"), { schema }), /row 1 of 1: field f is "1\.005"/);
+  await assert.rejects(replay(await parquet("1.5::FLOAT", "3.5::DOUBLE"), { schema }), /row 1 of 1: field n is "3\.5"/);
+  await assert.rejects(replay(await parquet("1", "2147483648::BIGINT"), { schema }), /field n is 2147483648, not int/);
+});
+
+Deno.test("In CSV what is empty is null, and what is empty in quotes is a string's empty text and no number", async () => {
+  await using files = await folder();
+  const file = await files.write(
+    "rows.csv",
+    `"id","name","at","code"\n"1","","2026-01-01 00:00:00","5"\n"","x","",""\n"3",,,\n`,
+  );
+  const inferred = await replay(file);
+  const at = Date.parse("2026-01-01T00:00:00Z") * 1000;
+  assert.deepEqual(inferred.rows, [
+    { id: 1, name: "", at, code: 5 },
+    { id: null, name: "x", at: null, code: null },
+    { id: 3, name: null, at: null, code: null },
+  ]);
+  const fields = [{ name: "id", type: ["null", "int"] }, { name: "name", type: ["null", "string"] }];
+  const schema: AvroSchema = {
+    type: "record",
+    name: "Row",
+    fields: [...fields, { name: "code", type: ["null", "string"] }, { name: "at", type: ["null", "string"] }],
+  };
+  const given = await replay(file, { schema, eventTime: "at" });
+  assert.deepEqual(given.rows.map(({ id, name, code }) => [id, name, code]), [
+    [null, "x", ""],
+    [3, null, null],
+    [1, "", "5"],
+  ]);
+  const strings: AvroSchema = { type: "record", name: "Row", fields: [{ name: "a", type: "string" }] };
+  const { rows } = await replay(await files.write("strings.csv", `a,b\n"",1\n2,2\n`), { schema: strings });
+  assert.deepEqual(rows, [{ a: "" }, { a: "2" }]);
+});
+
+Deno.test("A CSV file's header stays one when every column is read as text", async () => {
+  await using files = await folder();
+  const schema: AvroSchema = {
+    type: "record",
+    name: "Row",
+    fields: [{ name: "id", type: "string" }, { name: "n", type: "string" }],
+  };
+  const { rows } = await replay(await files.write("rows.csv", "id,n\n1,2\n03,4.50\n"), { schema });
+  assert.deepEqual(rows, [{ id: "1", n: "2" }, { id: "03", n: "4.50" }]);
+});
+
+Deno.test("A replay that failed goes on from the row it names, in the same partitions", async () => {
+  await using files = await folder();
+  const schema: AvroSchema = { type: "record", name: "Row", fields: [{ name: "n", type: "int" }] };
+  const lines = Array.from({ length: 6000 }, (_, i) => `${i + 1},${6000 - i}`);
+  const whole = await replay(await files.write("rows.csv", `n,at\n${lines.join("\n")}\n`), { schema, eventTime: "at" });
+  const bad = await files.write("bad.csv", `n,at\n${lines.with(999, ",5001").join("\n")}\n`);
+  const target = new Memory();
+  await assert.rejects(
+    replay(bad, { schema, eventTime: "at", target }),
+    /bad\.csv: row 5001 of 6000: field n is null, not int; the 5000 rows before it are in the topic: .*--from-row 5001$/,
+  );
+  const rest = await replay(join(files.path, "rows.csv"), { schema, eventTime: "at", fromRow: 5001 });
+  assert.deepEqual([rest.result.rows, rest.result.total], [1000, 1000]);
+  const written = (records: Written[]) => records.map(({ partition, value }) => [partition, ...value]);
+  assert.deepEqual(written([...target.records, ...rest.target.records]), written(whole.target.records));
+  await assert.rejects(
+    replay(bad, { schema, eventTime: "at", fromRow: 4999 }),
+    /row 5001 of 6000: .*; rows 4999 to 5000 are in the topic/,
+  );
+});
+
+Deno.test("A value that DuckDB cannot read in the middle of a file says which rows are in the topic", async () => {
+  await using files = await folder();
+  const schema: AvroSchema = { type: "record", name: "Row", fields: [{ name: "n", type: "double" }] };
+  const rows = Array.from({ length: 300_000 }, (_, i) => i === 290_000 ? "abc" : String(i));
+  const target = new Memory();
+  const file = await files.write("rows.csv", `n,m\n${rows.map((n) => `${n},x`).join("\n")}\n`);
+  await assert.rejects(replay(file, { schema, target }), (error: Error) => {
+    const count = target.records.length;
+    assert.ok(count > 0 && count < 290_000, String(count));
+    const standing = `rows 1 to ${count} are in the topic: mend the file, then go on with --from-row ${count + 1}`;
+    assert.match(error.message, /rows\.csv: cannot be read: .*abc/);
+    assert.ok(error.message.endsWith(standing), error.message);
+    return true;
+  });
+  assert.equal(target.drained, 1);
+});
+
+Deno.test("A file without rows registers nothing, whatever the schema", async () => {
+  await using files = await folder();
+  const schema: AvroSchema = { type: "record", name: "Row", fields: [{ name: "n", type: "int" }] };
+  for (
+    const file of [
+      await files.write("empty.csv", ""),
+      await files.write("empty.csv.gz", gzipSync("")),
+      await files.write("header.csv", "id,n\n"),
+      await files.write("empty.ndjson", ""),
+      await files.write("lines.ndjson", "\n\n"),
+      await files.write("list.json", "[]"),
+      await files.parquet("rows.parquet", "SELECT 1 AS n WHERE false"),
+    ]
+  ) {
+    for (const options of [{}, { schema }]) {
+      const { result, registered, target } = await replay(file, options);
+      assert.deepEqual([result.rows, result.total, result.schemaId], [0, 0, null], file);
+      assert.deepEqual([registered, target.records], [[], []]);
+    }
+  }
 });
 
 Deno.test("Three million flights stream through in bounded memory, in order", async () => {
