@@ -89,7 +89,7 @@ export function ingestRoutes(app: OpenAPIHono, { engine }: AppDeps, limits: Inge
     if (outcome.kind === "unknown topic") {
       throw new ProblemException("unknown-topic", {
         detail: `there is no topic ${JSON.stringify(topic)}, or no value schema is registered for it; ` +
-          `create the topic, and register an Avro schema in the schema registry as subject ${
+          `create the topic if it is not there, and register an Avro schema in the schema registry as subject ${
             JSON.stringify(`${topic}-value`)
           }`,
       });
