@@ -11,7 +11,15 @@ import type { AvroSchema } from "../plan/plan.ts";
 import type { ResultValue } from "../sinks/sink.ts";
 import { identifier, literal } from "../sql_text.ts";
 import { avroNames, columnUse, fieldValues, type FileColumn, inferSchema, wholeNumber } from "./file_replay_schema.ts";
-import { csvKeepingEmpty, csvTable, type FileSource, fileSource, jsonTable } from "./file_replay_source.ts";
+import {
+  type CsvFound,
+  csvFoundSql,
+  csvKeepingEmpty,
+  csvTable,
+  type FileSource,
+  fileSource,
+  jsonTable,
+} from "./file_replay_source.ts";
 
 /** What DuckDB may hold in memory; sorting more goes to a temporary folder. */
 const MEMORY_LIMIT = "512MB";
@@ -74,8 +82,8 @@ export async function openReplayFile(options: FileOptions): Promise<ReplayFile> 
     const schema = options.schema ?? inferSchema(columns, options.recordName);
     const rows = await numberOf(connection, `SELECT count(*) FROM ${source.typed}`, file);
     if (rows === 0) return { schema, rows, renamed: [], read: noRows, [Symbol.asyncDispose]: close };
-    const keeping = source.format === "csv" ? await describeColumns(connection, csvKeepingEmpty(source), file) : [];
-    const query = queryFor(options, { schema, columns, source, keeping });
+    const csv = source.format === "csv" ? await describeCsv(connection, source, file) : null;
+    const query = queryFor(options, { schema, columns, source, csv });
     const names = avroNames(columns);
     const renamed = columns.map(({ name }, i) => ({ column: name, field: names[i] }));
     return {
@@ -96,6 +104,24 @@ async function* noRows(): AsyncGenerator<FileRows> {}
 async function describeColumns(connection: DuckDBConnection, source: string, file: string): Promise<FileColumn[]> {
   const described = await asConfigError(file, () => connection.runAndReadAll(`DESCRIBE SELECT * FROM ${source}`));
   return described.getRows().map(([name, type]) => ({ name: String(name), type: String(type) }));
+}
+
+/** How a CSV file is read with quoted empty texts kept. */
+interface Csv {
+  readonly found: CsvFound;
+  /** Its columns are then these. */
+  readonly keeping: readonly FileColumn[];
+}
+
+async function describeCsv(connection: DuckDBConnection, source: FileSource, file: string): Promise<Csv> {
+  const sniffed = await asConfigError(file, () => connection.runAndReadAll(csvFoundSql(source)));
+  const [header, date, timestamp] = sniffed.getRows()[0];
+  const found = {
+    header: header === true,
+    dateFormat: date ? String(date) : null,
+    timestampFormat: timestamp ? String(timestamp) : null,
+  };
+  return { found, keeping: await describeColumns(connection, csvKeepingEmpty(source, found), file) };
 }
 
 async function numberOf(connection: DuckDBConnection, sql: string, file: string): Promise<number> {
@@ -123,13 +149,13 @@ interface Query {
 interface Found {
   readonly schema: AvroSchema;
   readonly columns: readonly FileColumn[];
-  /** The columns of a CSV file where quoted empty texts are no nulls. */
-  readonly keeping: readonly FileColumn[];
   readonly source: FileSource;
+  /** Null when the file is no CSV. */
+  readonly csv: Csv | null;
 }
 
 /** One column for each field, then the key's text, then the event time in milliseconds. */
-function queryFor({ key, eventTime, file }: FileOptions, { schema, columns, source, keeping }: Found): Query {
+function queryFor({ key, eventTime, file }: FileOptions, { schema, columns, source, csv }: Found): Query {
   const faults: Fault[] = [];
   const record = parseSchema(schema);
   if (record.kind !== "record") {
@@ -143,8 +169,8 @@ function queryFor({ key, eventTime, file }: FileOptions, { schema, columns, sour
   if (faults.length > 0) {
     throw new ConfigError(faults.map(({ where, problem }) => ({ where, problem: `${problem} (${file})` })));
   }
-  const table = source.format === "csv"
-    ? csvTable(source, { ...use, found: columns, keeping })
+  const table = csv !== null
+    ? csvTable(source, { ...use, ...csv, columns })
     : source.format === "json"
     ? jsonTable(source, use)
     : source.typed;

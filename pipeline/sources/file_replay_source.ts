@@ -57,30 +57,48 @@ export async function fileSource(file: string): Promise<FileSource> {
   });
 }
 
+/** What DuckDB finds in a CSV file while a quoted empty text is null: read otherwise, it may find something else. */
+export interface CsvFound {
+  readonly header: boolean;
+  /** How dates and timestamps are written, for `strptime`; null as ISO 8601 has them. */
+  readonly dateFormat: string | null;
+  readonly timestampFormat: string | null;
+}
+
+/** SQL that gives the values of `CsvFound`, in its order. */
+export function csvFoundSql({ path }: FileSource): string {
+  return `SELECT HasHeader, DateFormat, TimestampFormat FROM sniff_csv(${path}, sample_size = -1)`;
+}
+
 /** CSV in which a quoted empty text is one: a column of numbers with such texts in it is then a column of texts. */
-export function csvKeepingEmpty({ path }: FileSource, asText: Iterable<string> = []): string {
+export function csvKeepingEmpty({ path }: FileSource, { header }: CsvFound, asText: Iterable<string> = []): string {
   const types = [...asText].map((name) => `${literal(name)}: 'VARCHAR'`).join(", ");
-  return `read_csv(${path}, sample_size = -1, allow_quoted_nulls = false${types ? `, types = {${types}}` : ""})`;
+  return `read_csv(${path}, sample_size = -1, header = ${header}, allow_quoted_nulls = false` +
+    `${types ? `, types = {${types}}` : ""})`;
 }
 
 /**
- * SQL of a CSV file's rows. `found` are the columns of `typed`, `keeping` the same of `csvKeepingEmpty`. What is no text takes
- * a quoted empty text for null.
+ * SQL of a CSV file's rows. `columns` are those of `typed`, `keeping` the same of `csvKeepingEmpty`. What is no text takes a
+ * quoted empty text for null.
  */
 export function csvTable(
   source: FileSource,
-  { asText, keepsEmpty, found, keeping }: ColumnUse & {
-    readonly found: readonly FileColumn[];
+  { asText, keepsEmpty, found, columns, keeping }: ColumnUse & {
+    readonly found: CsvFound;
+    readonly columns: readonly FileColumn[];
     readonly keeping: readonly FileColumn[];
   },
 ): string {
-  const replaced = found.flatMap(({ name, type }, i) => {
+  const replaced = columns.flatMap(({ name, type }, i) => {
     const column = identifier(name);
+    const text = `NULLIF(trim(${column}), '')`;
     if (keepsEmpty.has(name)) return [];
-    if (asText.has(name) || type === "VARCHAR") return [`NULLIF(trim(${column}), '') AS ${column}`];
-    return keeping[i]?.type === type ? [] : [`CAST(NULLIF(${column}, '') AS ${type}) AS ${column}`];
+    if (asText.has(name) || type === "VARCHAR") return [`${text} AS ${column}`];
+    if (keeping[i].type === type) return [];
+    const format = type === "DATE" ? found.dateFormat : type === "TIMESTAMP" ? found.timestampFormat : null;
+    return [`CAST(${format === null ? text : `strptime(${text}, ${literal(format)})`} AS ${type}) AS ${column}`];
   });
-  return selectReplacing("*", replaced, csvKeepingEmpty(source, asText));
+  return selectReplacing("*", replaced, csvKeepingEmpty(source, found, asText));
 }
 
 /**

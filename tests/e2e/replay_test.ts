@@ -68,6 +68,29 @@ Deno.test("replay plays files into a running Tailrace", async (t) => {
     assert.match(speed.stderr, /--speed: "fast" is not max, or a factor/);
   });
 
+  await t.step(
+    "a topic and a row that cannot be are told by their flags, a file without rows by its name",
+    async () => {
+      const path = `${folder.path}/sensors.csv`;
+      const refused = await runToEnd(["replay", path, "--topic", "bad topic", "--from-row", "1", ...addresses]);
+      assert.equal(refused.code, 2);
+      assert.match(refused.stderr, /--topic: "bad topic" is not a topic name/);
+      const row = await runToEnd(["replay", path, "--topic", "sensors-csv", "--from-row", "0", ...addresses]);
+      assert.equal(row.code, 2);
+      assert.match(row.stderr, /--from-row: "0" is not the number of a row/);
+      const last = await runToEnd(["replay", path, "--topic", "sensors-rest", "--from-row", "3", ...addresses]);
+      assert.equal(last.code, 0, last.stderr);
+      assert.equal((await readTopic(tailrace.brokers, "sensors-rest")).length, 1);
+      const empty = `${folder.path}/empty.csv`;
+      await Deno.writeTextFile(empty, "id,n\n");
+      const none = await runToEnd(["replay", empty, "--topic", "nothing", ...addresses]);
+      assert.equal(none.code, 1);
+      assert.match(none.stderr, /empty\.csv holds no rows/);
+      const subject = await fetch(`${tailrace.registryUrl}/subjects/nothing-value/versions`);
+      assert.equal(subject.status, 404, await subject.text());
+    },
+  );
+
   await t.step("a broker that is away is told, not waited for without a word", async () => {
     const path = `${folder.path}/sensors.csv`;
     const { code, stderr } = await runToEnd(["replay", path, "--topic", "t", "--brokers", "127.0.0.1:1"]);

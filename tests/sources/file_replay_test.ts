@@ -495,6 +495,22 @@ Deno.test("In CSV what is empty is null, and what is empty in quotes is a string
   assert.deepEqual(rows, [{ a: "" }, { a: "2" }]);
 });
 
+Deno.test("Quoted empty texts change neither the header nor the dates that are found in a CSV file", async () => {
+  await using files = await folder();
+  const dates = await replay(
+    await files.write("dates.csv", `"day","at","n"\n"31/12/1970","31/12/1970 00:00:01","1"\n"","","2"\n`),
+  );
+  assert.deepEqual(dates.rows, [
+    { day: 364, at: (364 * 86_400 + 1) * 1_000_000, n: 1 },
+    { day: null, at: null, n: 2 },
+  ]);
+  const headless = await replay(await files.write("headless.csv", 'x,"",3\ny,4,5\n'));
+  assert.deepEqual(headless.rows, [
+    { column0: "x", column1: null, column2: 3 },
+    { column0: "y", column1: 4, column2: 5 },
+  ]);
+});
+
 Deno.test("A CSV file's header stays one when every column is read as text", async () => {
   await using files = await folder();
   const schema: AvroSchema = {
