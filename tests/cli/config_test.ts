@@ -28,7 +28,7 @@ function faults(mode: Config["mode"], given: Given): string[] {
 
 const RUN = {
   KAFKA_BROKERS: "one:9092, [::1]:9093",
-  SCHEMA_REGISTRY_URL: "https://registry.example/",
+  SCHEMA_REGISTRY_URL: "https://schemas.example/",
   DATABASE_URL: "postgres://user:secret@db/tailrace",
 };
 
@@ -42,7 +42,7 @@ Deno.test("dev needs nothing, run needs to be told where everything is", () => {
   ]);
   const run = read("run", { environment: RUN });
   assert.deepEqual(run.brokers, ["one:9092", "[::1]:9093"]);
-  assert.equal(run.registryUrl, "https://registry.example");
+  assert.equal(run.registryUrl, "https://schemas.example");
   assert.equal(run.rate, 0);
 });
 
