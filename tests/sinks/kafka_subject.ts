@@ -11,14 +11,21 @@ import type { Subject } from "../contracts/sink_contract.ts";
 import { foldResults, MemoryRegistry } from "./result_topic.ts";
 
 const HOST = "127.0.0.1";
-const TOPIC = "results";
 const PARTITIONS = 3;
 
 /** A producer gives up this soon, so that an outage is told and does not make a write wait. */
 const DELIVERY_MS_MAX = 300;
 
-/** A results topic on a broker of its own, written as in production and read by a client that is not ours. */
-export async function kafkaSubject(columns: readonly ResultColumn[]): Promise<Subject> {
+/** Where the results topic is; `outage` only where the broker is the subject's own. */
+export interface SubjectBroker extends AsyncDisposable {
+  readonly brokers: readonly string[];
+  readonly outage?: NonNullable<Subject["outage"]>;
+  /** How long the producer tries; short where there are outages. */
+  readonly deliveryTimeoutMs?: number;
+}
+
+/** An embedded broker of the subject's own. */
+async function embedded(): Promise<SubjectBroker> {
   const dataDir = await Deno.makeTempDir({ prefix: "tailrace-broker-" });
   let broker = await startBroker({ host: HOST, port: 0, dataDir });
   const { port } = broker;
@@ -31,30 +38,44 @@ export async function kafkaSubject(columns: readonly ResultColumn[]): Promise<Su
     broker = await startBroker({ host: HOST, port, dataDir });
     running = true;
   };
-  const brokers = [`${HOST}:${port}`];
-  await createTopic(brokers, TOPIC, PARTITIONS);
+  return {
+    brokers: [`${HOST}:${port}`],
+    outage: { begin, end, interrupt: () => begin().then(end) },
+    deliveryTimeoutMs: DELIVERY_MS_MAX,
+    async [Symbol.asyncDispose]() {
+      if (running) await broker.close();
+      await Deno.remove(dataDir, { recursive: true });
+    },
+  };
+}
+
+/** A results topic on a broker, written as in production and read by a client that is not ours. */
+export async function kafkaSubject(columns: readonly ResultColumn[], start = embedded): Promise<Subject> {
+  const server = await start();
+  const { brokers, outage, deliveryTimeoutMs } = server;
+  const topic = `results-${crypto.randomUUID()}`;
+  await createTopic(brokers, topic, PARTITIONS);
 
   const stop = new AbortController();
   const cluster = new Cluster(brokers, { clientId: "sink-test", ssl: false, sasl: null });
   const publisher = new LogPublisher(
-    new Producer(cluster, { clock: systemClock, signal: stop.signal, acks: -1, deliveryTimeoutMs: DELIVERY_MS_MAX }),
+    new Producer(cluster, { clock: systemClock, signal: stop.signal, acks: -1, deliveryTimeoutMs }),
   );
   const registry = new MemoryRegistry();
-  const sink = await createKafkaSink({ publisher, registry, topic: TOPIC, columns, pipeline: "contract" });
+  const sink = await createKafkaSink({ publisher, registry, topic, columns, pipeline: "contract" });
   return {
     sink,
-    outage: { begin, end, interrupt: () => begin().then(end) },
+    outage,
     read: async () => {
-      const messages = (await readTopic(brokers, TOPIC)).flat();
-      const schema = registry.subjects.get(`${TOPIC}-value`)![0];
+      const messages = (await readTopic(brokers, topic)).flat();
+      const schema = registry.subjects.get(`${topic}-value`)![0];
       return foldResults(columns, { schema, values: messages.map(({ value }) => value!) });
     },
     async [Symbol.asyncDispose]() {
       await sink[Symbol.asyncDispose]();
       stop.abort();
       await cluster.close();
-      if (running) await broker.close();
-      await Deno.remove(dataDir, { recursive: true });
+      await server[Symbol.asyncDispose]();
     },
   };
 }

@@ -1,0 +1,7 @@
+import { sinkContract } from "../contracts/sink_contract.ts";
+import { borrowKafka, whyNoKafka } from "../servers/kafka.ts";
+import { kafkaSubject } from "../sinks/kafka_subject.ts";
+
+const why = await whyNoKafka();
+if (why === null) sinkContract("kafka sink on Apache Kafka", (columns) => kafkaSubject(columns, borrowKafka));
+else console.log(`The sink's contract is not run against Apache Kafka: ${why}`);
