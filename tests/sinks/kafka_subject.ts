@@ -7,7 +7,7 @@ import { LogPublisher } from "../../pipeline/log/log_publisher.ts";
 import { Producer } from "../../pipeline/log/producer.ts";
 import type { ResultColumn } from "../../pipeline/plan/plan.ts";
 import { createKafkaSink } from "../../pipeline/sinks/kafka.ts";
-import type { Subject } from "../contracts/sink_contract.ts";
+import type { Outage, Subject } from "../contracts/sink_contract.ts";
 import { foldResults, MemoryRegistry } from "./result_topic.ts";
 
 const HOST = "127.0.0.1";
@@ -19,7 +19,7 @@ const DELIVERY_MS_MAX = 300;
 /** Where the results topic is; `outage` only where the broker is the subject's own. */
 export interface SubjectBroker extends AsyncDisposable {
   readonly brokers: readonly string[];
-  readonly outage?: NonNullable<Subject["outage"]>;
+  readonly outage?: Outage;
   /** How long the producer tries; short where there are outages. */
   readonly deliveryTimeoutMs?: number;
 }
