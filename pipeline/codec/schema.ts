@@ -10,7 +10,7 @@ import { type AvroType, describe, parseSchema, type RecordType } from "./parse_s
 
 export * from "./parse_schema.ts";
 
-/** Listings stop after this many paths: nested records that share types can have exponentially many. */
+/** Listings stop after looking at this many paths: nested records that share types can have exponentially many. */
 export const LISTED_FIELDS_MAX = 10_000;
 
 /**
@@ -20,12 +20,30 @@ export const LISTED_FIELDS_MAX = 10_000;
  * @throws ConfigError when the schema is not an Avro record
  */
 export function fieldTypes(schema: AvroSchema): Map<string, FieldType> {
-  return list(schema).fields;
-}
-
-/** Every field that cannot become a column, by dotted path, with the reason. @throws ConfigError as `fieldTypes` */
-export function unprojectableFields(schema: AvroSchema): Map<string, string> {
-  return list(schema).refused;
+  const fields = new Map<string, FieldType>();
+  let seen = 0;
+  const walk = (type: AvroType, path: string, nullable: boolean, around: readonly RecordType[]): void => {
+    if (++seen > LISTED_FIELDS_MAX) return;
+    const inner = withoutNull(type);
+    if (inner.type.kind !== "record") {
+      const column = columnType(type, nullable);
+      if (typeof column !== "string") fields.set(path, column);
+    } else if (!around.includes(inner.type)) {
+      const deeper = [...around, inner.type];
+      for (const field of inner.type.fields) {
+        walk(field.type, path === "" ? field.name : `${path}.${field.name}`, nullable || inner.nullable, deeper);
+      }
+    }
+  };
+  const root = parseSchema(schema);
+  if (withoutNull(root).type.kind !== "record") {
+    throw new ConfigError({
+      where: "schema",
+      problem: `is ${describe(root)}; columns come from the fields of a record`,
+    });
+  }
+  walk(root, "", false, []);
+  return fields;
 }
 
 /**
@@ -101,36 +119,6 @@ export function withoutNull(type: AvroType): { type: AvroType; nullable: boolean
   const others = type.branches.filter((branch) => branch.kind !== "null");
   const nullable = others.length < type.branches.length;
   return others.length === 1 ? { type: others[0], nullable } : { type, nullable };
-}
-
-function list(schema: AvroSchema): { fields: Map<string, FieldType>; refused: Map<string, string> } {
-  const fields = new Map<string, FieldType>();
-  const refused = new Map<string, string>();
-  const walk = (type: AvroType, path: string, nullable: boolean, around: readonly RecordType[]): void => {
-    if (fields.size + refused.size >= LISTED_FIELDS_MAX) return;
-    const inner = withoutNull(type);
-    if (inner.type.kind !== "record") {
-      const column = columnType(type, nullable);
-      if (typeof column === "string") refused.set(path, column);
-      else fields.set(path, column);
-    } else if (around.includes(inner.type)) {
-      refused.set(path, `repeats record ${inner.type.name}; name a field in it to read that deep`);
-    } else {
-      const deeper = [...around, inner.type];
-      for (const field of inner.type.fields) {
-        walk(field.type, path === "" ? field.name : `${path}.${field.name}`, nullable || inner.nullable, deeper);
-      }
-    }
-  };
-  const root = parseSchema(schema);
-  if (withoutNull(root).type.kind !== "record") {
-    throw new ConfigError({
-      where: "schema",
-      problem: `is ${describe(root)}; columns come from the fields of a record`,
-    });
-  }
-  walk(root, "", false, []);
-  return { fields, refused };
 }
 
 function noField(record: RecordType, name: string, walked: string): string {
