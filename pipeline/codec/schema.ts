@@ -10,8 +10,10 @@ import { type AvroType, describe, parseSchema, type RecordType } from "./parse_s
 
 export * from "./parse_schema.ts";
 
-/** Listings stop after looking at this many paths: nested records that share types can have exponentially many. */
+/** Listings stop after this many fields: nested records that share types can have exponentially many. */
 export const LISTED_FIELDS_MAX = 10_000;
+/** And after walking this many paths, of which some may end in no column. */
+const PATHS_WALKED_MAX = 10 * LISTED_FIELDS_MAX;
 
 /**
  * Every field that can become a column, by dotted path, in schema order. A field is nullable when it or a record around
@@ -23,7 +25,7 @@ export function fieldTypes(schema: AvroSchema): Map<string, FieldType> {
   const fields = new Map<string, FieldType>();
   let seen = 0;
   const walk = (type: AvroType, path: string, nullable: boolean, around: readonly RecordType[]): void => {
-    if (++seen > LISTED_FIELDS_MAX) return;
+    if (fields.size >= LISTED_FIELDS_MAX || ++seen > PATHS_WALKED_MAX) return;
     const inner = withoutNull(type);
     if (inner.type.kind !== "record") {
       const column = columnType(type, nullable);
