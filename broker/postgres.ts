@@ -18,6 +18,9 @@ const START_WITHIN_MS = 60_000;
 /** A fast shutdown that takes longer than this is made an immediate one; the next start recovers from the log. */
 const STOP_WITHIN_MS = 2_500;
 const RESTART_DELAY_MS = 250;
+/** How long the processes of a server that was killed may take to end; until then PostgreSQL refuses to start beside them. */
+const ORPHANS_WITHIN_MS = 15_000;
+const ORPHANS_LOOK_MS = 100;
 const RESTART_DELAY_MAX_MS = 10_000;
 /** How many of the server's last lines an error quotes. */
 const LINES_KEPT = 12;
@@ -258,8 +261,24 @@ class Server {
   }
 
   async start(): Promise<void> {
-    await this.#launch();
+    const deadline = performance.now() + ORPHANS_WITHIN_MS;
+    while (!await this.#launchUnlessOrphaned(performance.now() >= deadline)) {
+      await this.#stop();
+      await new Promise((resolve) => setTimeout(resolve, ORPHANS_LOOK_MS));
+    }
     this.#supervised = this.#supervise();
+  }
+
+  /** False when processes of a killed server still hold its memory; with `isLast` that is an error like any other. */
+  async #launchUnlessOrphaned(isLast: boolean): Promise<boolean> {
+    this.#lastLines = [];
+    try {
+      await this.#launch();
+      return true;
+    } catch (error) {
+      if (isLast || !this.#lastLines.some((line) => line.includes("pre-existing shared memory block"))) throw error;
+      return false;
+    }
   }
 
   async close(): Promise<void> {
