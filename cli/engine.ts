@@ -185,16 +185,19 @@ async function openSink(
 /** A sink that is opened at the first write, so that a pipeline can start while the other side is away. */
 function deferred(name: string, connect: () => Promise<Sink>): Sink {
   let connected: Promise<Sink> | null = null;
+  let opened: Sink | null = null;
+  const sink = async () => {
+    connected ??= connect();
+    return opened = await connected.catch((error) => {
+      connected = null;
+      throw error;
+    });
+  };
   return {
     name,
-    async write(rows, options) {
-      connected ??= connect();
-      const sink = await connected.catch((error) => {
-        connected = null;
-        throw error;
-      });
-      await sink.write(rows, options);
-    },
+    resume: async (position, options) => await (await sink()).resume(position, options),
+    position: () => opened?.position() ?? null,
+    write: async (rows, options) => await (await sink()).write(rows, options),
     async [Symbol.asyncDispose]() {
       await (await connected?.catch(() => null))?.[Symbol.asyncDispose]();
     },

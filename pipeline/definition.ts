@@ -135,6 +135,13 @@ export interface PipelineOptions<S extends SchemaReference> {
   readonly from: Topic<S>;
   /** A condition in DuckDB's SQL over the record's fields; records for which it is not true are left out. */
   readonly where?: string;
+  /**
+   * Counts records with the same value only once, when their event times are within so much of each other. Looks within each
+   * partition: producers that repeat themselves write the same key, and so to the same partition.
+   */
+  readonly dedupe?: { readonly by: FieldOf<NoInfer<S>, KeyType>; readonly within: Duration };
+  /** When so many of the last `of` records are dead letters the pipeline stops; 9,000 of 10,000 unless told. */
+  readonly deadLetters?: { readonly stopAt: { readonly dead: number; readonly of: number } | "never" };
   /** Fields that make the key; none for one result per window. */
   readonly groupBy: readonly FieldOf<NoInfer<S>, KeyType>[];
   readonly window: Window;
@@ -160,6 +167,8 @@ export interface Definition {
     };
   };
   readonly where?: string;
+  readonly dedupe?: { readonly by: string; readonly within: Duration };
+  readonly deadLetters?: { readonly stopAt: { readonly dead: number; readonly of: number } | "never" };
   readonly groupBy: readonly string[];
   readonly window: Window;
   readonly select: Readonly<Record<string, Aggregation>>;

@@ -13,6 +13,7 @@ import type { StateArray } from "../aggregates/aggregate.ts";
 import { crc32c } from "../log/crc32c.ts";
 import type { PaneBatch } from "../operators/panes.ts";
 import type { Buckets } from "../runtime/status.ts";
+import type { SinkPosition } from "../sinks/sink.ts";
 
 /** How far one partition is accounted for. */
 export interface PartitionCheckpoint {
@@ -24,13 +25,33 @@ export interface PartitionCheckpoint {
   /** What the watermark was raised to while the partition was idle; null if never. */
   readonly raisedToMs: number | null;
   readonly buckets: Buckets;
+  /** Records that came back, so that none counts twice. */
+  readonly redriven: readonly Redriven[];
+}
+
+/** A late record or dead letter that was written to its topic again and counted. */
+export interface Redriven {
+  /** Offset of the original, in the same partition. */
+  readonly source: number;
+  /** Offset of the record that came back. */
+  readonly offset: number;
+  /** The window it counts in, milliseconds since the epoch. */
+  readonly windowStartMs: number;
 }
 
 export interface Checkpoint {
   /** The plan's; state of another plan is not taken up. */
   readonly fingerprint: string;
+  /** How often the pipeline was rewound; goes into every revision, so that a new computation replaces the one before. */
+  readonly generation: number;
+  /** Windows that start before this belong to an earlier computation and stay as they are; null: none do. */
+  readonly floorMs: number | null;
+  /** Kafka's id of the topic (a UUID), so that one made anew under the same name is told apart; null where brokers have none. */
+  readonly topicId: string | null;
   readonly epoch: number;
   readonly savedAtMs: number;
+  /** What the sinks asked to be kept. */
+  readonly sinks: { readonly results: SinkPosition; readonly setAside: SinkPosition };
   readonly partitions: readonly PartitionCheckpoint[];
   readonly panes: readonly PaneBatch[];
 }
@@ -44,7 +65,7 @@ export interface CheckpointStore {
 }
 
 const MAGIC = 0x50435254; // "TRCP"
-const VERSION = 1;
+const VERSION = 2;
 
 const ARRAYS = { Float64Array, Int32Array, Uint8Array, BigInt64Array };
 type ArrayName = keyof typeof ARRAYS;

@@ -19,6 +19,8 @@ import { showType } from "./sql_types.ts";
 
 const DEFAULT_ALLOWED_LATENESS_MS = 5_000;
 const DEFAULT_IDLE_AFTER_MS = 10_000;
+/** A topic of which next to nothing can be read is not what the definition was written for. */
+const DEFAULT_STOP_AT = { dead: 9_000, of: 10_000 };
 const DEFAULT_EMIT_EVERY_MS = 1_000;
 /** Most partitions a definition can ask for. */
 export const PARTITIONS_MAX = 1_000;
@@ -56,6 +58,8 @@ class Planner {
     const eventTime = this.#eventTime(fields);
     const { select, accumulators } = this.#select(fields);
     const where = await this.#where(fields);
+    const dedupe = this.#dedupe(fields);
+    const deadLetters = this.#deadLetters();
     this.#distinctColumns([...groupBy, ...select]);
     if (this.#faults.length > 0) throw new ConfigError(this.#faults);
     const plan = {
@@ -66,6 +70,8 @@ class Planner {
       eventTime,
       ...timing,
       where,
+      dedupe,
+      deadLetters,
       groupBy,
       window,
       accumulators,
@@ -189,6 +195,33 @@ class Planner {
       key.push({ name: path.replaceAll(".", "_"), field: found.field });
     }
     return key;
+  }
+
+  #dedupe(fields: FieldSet): Plan["dedupe"] {
+    const { dedupe } = this.#definition;
+    if (dedupe === undefined || dedupe === null) return null;
+    const withinMs = this.#duration("dedupe.within", dedupe.within, { least: 1 });
+    const found = fields.find(String(dedupe.by));
+    if (typeof found === "string") {
+      this.#fault("dedupe.by", found);
+      return null;
+    }
+    this.#check("dedupe.by", keyFault(dedupe.by, found.type));
+    return { field: found.field, withinMs };
+  }
+
+  #deadLetters(): Plan["deadLetters"] {
+    const stopAt = this.#definition.deadLetters?.stopAt ?? DEFAULT_STOP_AT;
+    if (stopAt === "never") return null;
+    const { dead, of } = stopAt;
+    const isValid = [dead, of].every((count) => Number.isSafeInteger(count) && count >= 1) && dead <= of;
+    if (!isValid) {
+      this.#fault(
+        "deadLetters.stopAt",
+        `write how many of the last how many records, such as { dead: 10, of: 100 }, or "never"`,
+      );
+    }
+    return { dead, of };
   }
 
   #eventTime(fields: FieldSet): number {

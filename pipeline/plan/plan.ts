@@ -57,6 +57,13 @@ export interface Plan {
   readonly idleAfterMs: number;
   /** Only records for which this is true are aggregated; null takes all. */
   readonly where: { readonly sql: string; readonly expression: Expression } | null;
+  /**
+   * Of records with the same value in `field` (index into `fields`), whose event times are within `withinMs` of each other, in
+   * the same partition, only the first counts. Null: none is looked for.
+   */
+  readonly dedupe: { readonly field: number; readonly withinMs: number } | null;
+  /** Stop when so many (`dead`) of the last `of` records are dead letters; null never does. Does not decide results. */
+  readonly deadLetters: { readonly dead: number; readonly of: number } | null;
   /** Key columns, in order; `field` indexes `fields`. Empty: one pane per window. */
   readonly groupBy: readonly { readonly name: string; readonly field: number }[];
   /** Half-open `[start, start + sizeMs)`, `start` a multiple of `sizeMs` after `offsetMs`. */

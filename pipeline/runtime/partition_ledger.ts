@@ -3,7 +3,7 @@ import type { Plan } from "../plan/plan.ts";
 import type { PartitionProgress, PartitionStart } from "./shard.ts";
 import type { Buckets, PartitionStatus } from "./status.ts";
 
-const NOTHING: Buckets = { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0 };
+const NOTHING: Buckets = { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0, duplicate: 0 };
 
 /** What the runner knows of one partition: position, watermark, and where its records ended. */
 export class PartitionLedger {
@@ -61,14 +61,15 @@ export class PartitionLedger {
     assertNotBackward(this.partition, "position", this.#position, progress.position);
     assertNotBackward(this.partition, "largest event time", this.#maxEventTimeMs, progress.maxEventTimeMs);
     assertNotBackward(this.partition, "raised watermark", this.#raisedToMs, progress.raisedToMs);
-    const { aggregated, filtered, late, dead } = progress;
+    const { aggregated, filtered, late, dead, duplicate } = progress;
     const before = this.#buckets;
     this.#buckets = {
-      consumed: before.consumed + aggregated + filtered + late + dead,
+      consumed: before.consumed + aggregated + filtered + late + dead + duplicate,
       aggregated: before.aggregated + aggregated,
       filtered: before.filtered + filtered,
       late: before.late + late,
       dead: before.dead + dead,
+      duplicate: before.duplicate + duplicate,
     };
     this.#position = progress.position;
     this.#maxEventTimeMs = progress.maxEventTimeMs;

@@ -393,6 +393,7 @@ export class PipelineRunner {
       filtered: sum(({ filtered }) => filtered),
       late: sum(({ late }) => late),
       dead: sum(({ dead }) => dead),
+      duplicate: sum(({ duplicate }) => duplicate),
     };
   }
 

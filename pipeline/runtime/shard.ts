@@ -67,6 +67,7 @@ export interface PartitionProgress extends PartitionStart {
   readonly filtered: number;
   readonly late: number;
   readonly dead: number;
+  readonly duplicate: number;
 }
 
 /** All that a shard has to tell at an epoch: exactly the effect of the records up to each partition's position. */
@@ -99,6 +100,7 @@ interface PartitionState {
   filtered: number;
   late: number;
   dead: number;
+  duplicate: number;
 }
 
 /** A decoder for a writer schema, or why there is none. */
@@ -140,6 +142,7 @@ export class Shard {
       filtered: 0,
       late: 0,
       dead: 0,
+      duplicate: 0,
     }]));
   }
 
@@ -216,11 +219,13 @@ export class Shard {
         filtered: state.filtered,
         late: state.late,
         dead: state.dead,
+        duplicate: state.duplicate,
       };
       state.aggregated =
         state.filtered =
         state.late =
         state.dead =
+        state.duplicate =
           0;
       return progress;
     });
@@ -359,6 +364,7 @@ export class Shard {
       value,
       headers: readHeaders(data, records.headersStart[row], records.headersEnd[row]) ?? [],
       schemaId: id < 0 ? null : id,
+      windowStartMs: null,
     });
   }
 

@@ -1,5 +1,5 @@
 import { gravest, UnavailableError } from "../errors.ts";
-import type { ResultRows, Sink, WriteOptions } from "./sink.ts";
+import type { ResultRows, Sink, SinkPosition, WriteOptions } from "./sink.ts";
 
 /**
  * A sink that writes to every one of `sinks` at the same time and resolves when all are durable.
@@ -9,7 +9,6 @@ import type { ResultRows, Sink, WriteOptions } from "./sink.ts";
  * in a retry, not the whole: an outage of one then does not rewrite the others.
  */
 export function fanOut(sinks: readonly Sink[]): Sink {
-  if (sinks.length === 1) return sinks[0];
   return new FanOut(sinks);
 }
 
@@ -22,7 +21,23 @@ class FanOut implements Sink {
     this.name = sinks.map(({ name }) => name).join(" + ");
   }
 
+  /** Each by its name, so that a sink that a definition gained or lost leaves the others theirs. */
+  position(): SinkPosition {
+    return Object.fromEntries(this.#sinks.map((sink) => [sink.name, sink.position()]));
+  }
+
+  async resume(position: SinkPosition, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    await this.#all(
+      (sink, ending) => sink.resume((position?.[sink.name] ?? null) as SinkPosition, { signal: ending }),
+      signal,
+    );
+  }
+
   async write(rows: ResultRows, { epoch, signal }: WriteOptions): Promise<void> {
+    await this.#all((sink, ending) => sink.write(rows, { epoch, signal: ending }), signal);
+  }
+
+  async #all(work: (sink: Sink, ending: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const ending = new AbortController();
     const onAbort = () => ending.abort(signal.reason);
@@ -31,7 +46,7 @@ class FanOut implements Sink {
     try {
       await Promise.all(this.#sinks.map(async (sink) => {
         try {
-          await sink.write(rows, { epoch, signal: ending.signal });
+          await work(sink, ending.signal);
         } catch (error) {
           failures.push(error);
           if (!(error instanceof UnavailableError)) ending.abort(error);

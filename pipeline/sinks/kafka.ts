@@ -21,7 +21,7 @@ import { partitionOf } from "./murmur2.ts";
 import { publishAll } from "./publish_all.ts";
 import { resultKey } from "./result_key.ts";
 import { resultSchema } from "./result_schema.ts";
-import type { ResultRows, ResultValue, Sink, WriteOptions } from "./sink.ts";
+import type { ResultRows, ResultValue, Sink, SinkPosition, WriteOptions } from "./sink.ts";
 
 /** Rows held as records at one time. */
 const ROWS_AT_A_TIME = 10_000;
@@ -73,6 +73,14 @@ class KafkaSink implements Sink {
     this.#schemaId = schemaId;
     this.#key = resultKey(options.columns);
     this.#headers = headersOf(options.columns, options.pipeline);
+  }
+
+  resume(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  position(): SinkPosition {
+    return null;
   }
 
   async write(rows: ResultRows, { signal }: WriteOptions): Promise<void> {

@@ -103,6 +103,15 @@ class PostgresSink implements Sink {
     this.#copyStatement = copyStatement(options.table, options.columns);
   }
 
+  /** The table itself tells which rows are there. */
+  resume(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  position(): null {
+    return null;
+  }
+
   async write(rows: ResultRows, { signal }: WriteOptions): Promise<void> {
     const { table, chunkRowsMax, chunkBytesMax } = this.#options;
     for (const [from, to] of chunks(rows, { rowsMax: chunkRowsMax, bytesMax: chunkBytesMax })) {

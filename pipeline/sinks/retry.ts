@@ -58,6 +58,8 @@ export async function untilAvailable<T>(
 export function withRetry(sink: Sink, options: RetryOptions = {}): Sink {
   return {
     name: sink.name,
+    resume: (position, { signal }) => untilAvailable(() => sink.resume(position, { signal }), { ...options, signal }),
+    position: () => sink.position(),
     write: (rows, write) => untilAvailable(() => sink.write(rows, write), { ...options, signal: write.signal }),
     [Symbol.asyncDispose]: () => Promise.resolve(sink[Symbol.asyncDispose]()),
   };
@@ -66,6 +68,8 @@ export function withRetry(sink: Sink, options: RetryOptions = {}): Sink {
 /** The same for late records and dead letters. */
 export function setAsideWithRetry(sink: SetAsideSink, options: RetryOptions = {}): SetAsideSink {
   return {
+    resume: (position, { signal }) => untilAvailable(() => sink.resume(position, { signal }), { ...options, signal }),
+    position: () => sink.position(),
     write: (records, write) => untilAvailable(() => sink.write(records, write), { ...options, signal: write.signal }),
     [Symbol.asyncDispose]: () => Promise.resolve(sink[Symbol.asyncDispose]()),
   };

@@ -35,6 +35,8 @@ export function createSetAsideSink(
   { publisher, pipeline }: { readonly publisher: Publisher; readonly pipeline: string },
 ): SetAsideSink {
   return {
+    resume: () => Promise.resolve(),
+    position: () => null,
     async write(records, { signal }) {
       signal.throwIfAborted();
       const topics = new Map<string, SetAsideRecord[]>();

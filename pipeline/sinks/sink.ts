@@ -33,7 +33,15 @@ export interface SetAsideRecord {
   readonly reason: string;
   /** The writer schema's id where the framing could be read. */
   readonly schemaId: number | null;
+  /** The start of the window it would have counted in, milliseconds since the epoch; null where no event time could be read. */
+  readonly windowStartMs: number | null;
 }
+
+/**
+ * What a sink keeps in the checkpoint to find out after a restart what it wrote since: plain JSON, its own. Null for a sink that
+ * needs nothing.
+ */
+export type SinkPosition = { readonly [name: string]: unknown } | null;
 
 /** Options of a write: `epoch` numbers the commit, `signal` ends waiting (the write may or may not have happened). */
 export interface WriteOptions {
@@ -45,6 +53,15 @@ export interface WriteOptions {
 export interface Sink extends AsyncDisposable {
   readonly name: string;
   /**
+   * Called once per run, before the first write, with what the last checkpoint kept; null when there is none for this sink.
+   *
+   * @throws UnavailableError when the other side is away (the caller repeats it)
+   * @throws ConflictError when another process owns the destination
+   */
+  resume(position: SinkPosition, options: { readonly signal: AbortSignal }): Promise<void>;
+  /** What the next checkpoint keeps. Called between two writes, after `resume`. */
+  position(): SinkPosition;
+  /**
    * Resolves only when every row is durable. A row (same key and window) replaces what is there, unless that is newer: of a
    * higher revision, or of the same and final while the row is not. So a repeat after a crash is harmless.
    *
@@ -54,7 +71,11 @@ export interface Sink extends AsyncDisposable {
   write(rows: ResultRows, options: WriteOptions): Promise<void>;
 }
 
-/** Where late records and dead letters go. Resolves when durable; may write a record again after a crash. */
+/** Where late records and dead letters go: each is there once, however often it is written. Resolves when durable. */
 export interface SetAsideSink extends AsyncDisposable {
+  /** As `Sink.resume`. */
+  resume(position: SinkPosition, options: { readonly signal: AbortSignal }): Promise<void>;
+  /** As `Sink.position`. */
+  position(): SinkPosition;
   write(records: readonly SetAsideRecord[], options: WriteOptions): Promise<void>;
 }
