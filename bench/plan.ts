@@ -19,6 +19,8 @@ export function racePlan(topic: string, table: string, options: { readonly windo
     allowedLatenessMs: ALLOWED_LATENESS_MS,
     idleAfterMs: 10_000,
     where: null,
+    dedupe: null,
+    deadLetters: null,
     groupBy: [{ name: "account_id", field: 0 }],
     window: { kind: "tumbling", sizeMs: options.windowMs ?? WINDOW_MS, offsetMs: 0 },
     accumulators: [

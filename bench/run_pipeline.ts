@@ -5,7 +5,7 @@ import { type Plan, resultColumns } from "../pipeline/plan/plan.ts";
 import { PipelineRunner } from "../pipeline/runtime/pipeline_runner.ts";
 import { ThreadShardHost } from "../pipeline/runtime/thread_shard_host.ts";
 import { createPostgresSink } from "../pipeline/sinks/postgres.ts";
-import type { ResultRows } from "../pipeline/sinks/sink.ts";
+import { NO_POSITION, type ResultRows } from "../pipeline/sinks/sink.ts";
 import { NO_SECURITY, type Servers } from "./servers.ts";
 
 export interface RunningPipeline {
@@ -33,6 +33,7 @@ export async function runPipeline(
     cluster: () => new Cluster(servers.brokers, cluster),
     sink,
     setAside: {
+      ...NO_POSITION,
       write: (records) => Promise.reject(new Error(`${records.length} records were set aside: ${records[0].reason}`)),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     },

@@ -49,6 +49,9 @@ export interface WriteOptions {
   readonly signal: AbortSignal;
 }
 
+/** `resume` and `position` of a sink that needs nothing from a checkpoint. */
+export const NO_POSITION = { resume: () => Promise.resolve(), position: () => null } as const;
+
 /** A destination of results. */
 export interface Sink extends AsyncDisposable {
   readonly name: string;

@@ -41,8 +41,12 @@ function fold(kind: Accumulator["kind"], type: FieldType, entries: readonly Entr
 function saved(states: StateArray[]): readonly StateArray[] {
   const bytes = encodeCheckpoint({
     fingerprint: "f",
+    generation: 0,
+    floorMs: null,
+    topicId: null,
     epoch: 1,
     savedAtMs: 2,
+    sinks: { results: null, setAside: null },
     partitions: [],
     panes: [{
       length: SLOTS,

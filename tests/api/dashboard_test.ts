@@ -48,7 +48,7 @@ function running(minutes: number): Fake {
   fake.statuses = [
     pipelineStatus({
       rates: { inPerSecond: 3021, outPerSecond: 12 },
-      buckets: { consumed: 1000, aggregated: 950, filtered: 40, late: 8, dead: 2 },
+      buckets: { consumed: 1000, aggregated: 950, filtered: 40, late: 8, dead: 2, duplicate: 0 },
       partitions: [
         { partition: 0, position: 700, end: 712, lagRecords: 12, lagSeconds: 0.5, watermarkMs: START, idle: false },
         { partition: 1, position: 300, end: 300, lagRecords: 0, lagSeconds: 0, watermarkMs: null, idle: true },

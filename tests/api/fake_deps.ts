@@ -71,7 +71,7 @@ export function pipelineStatus(changes: Partial<PipelineStatus> = {}): PipelineS
     rowsWritten: 0,
     epoch: 0,
     checkpointAtMs: null,
-    buckets: { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0 },
+    buckets: { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0, duplicate: 0 },
     partitions: [],
     definition: {
       where: "status = 'approved' AND amount > 0",

@@ -33,7 +33,7 @@ Deno.test("figures are read from the status at every scrape", async () => {
     openPanes: 40,
     rowsWritten: 99,
     checkpointAtMs: 1000,
-    buckets: { consumed: 110, aggregated: 100, filtered: 7, late: 2, dead: 1 },
+    buckets: { consumed: 110, aggregated: 100, filtered: 7, late: 2, dead: 1, duplicate: 0 },
     partitions: partitions(3),
   });
   let statuses = [status];

@@ -24,6 +24,10 @@ const panes: fc.Arbitrary<PaneBatch> = fc.record({
 
 const anyCheckpoint: fc.Arbitrary<Checkpoint> = fc.record({
   fingerprint: fc.string(),
+  generation: count,
+  floorMs: fc.option(whole),
+  topicId: fc.option(fc.uuid()),
+  sinks: fc.constant({ results: { kafka: { "0": 12 } }, setAside: null }),
   epoch: count,
   savedAtMs: whole,
   partitions: fc.array(fc.record({
@@ -31,7 +35,15 @@ const anyCheckpoint: fc.Arbitrary<Checkpoint> = fc.record({
     position: whole,
     maxEventTimeMs: fc.option(whole),
     raisedToMs: fc.option(whole),
-    buckets: fc.record({ consumed: count, aggregated: count, filtered: count, late: count, dead: count }),
+    buckets: fc.record({
+      consumed: count,
+      aggregated: count,
+      filtered: count,
+      late: count,
+      dead: count,
+      duplicate: count,
+    }),
+    redriven: fc.array(fc.record({ source: count, offset: count, windowStartMs: whole })),
   })),
   panes: fc.array(panes, { maxLength: 3 }),
 });
@@ -40,13 +52,21 @@ const anyCheckpoint: fc.Arbitrary<Checkpoint> = fc.record({
 function plain(checkpoint: Checkpoint): Checkpoint {
   return {
     ...checkpoint,
-    partitions: checkpoint.partitions.map((partition) => ({ ...partition, buckets: { ...partition.buckets } })),
+    partitions: checkpoint.partitions.map((partition) => ({
+      ...partition,
+      buckets: { ...partition.buckets },
+      redriven: partition.redriven.map((one) => ({ ...one })),
+    })),
     panes: checkpoint.panes.map((batch) => ({ ...batch })),
   };
 }
 
 const SAMPLE: Checkpoint = {
   fingerprint: "abc",
+  generation: 2,
+  floorMs: null,
+  topicId: null,
+  sinks: { results: null, setAside: { dead: { "0": 3 } } },
   epoch: 7,
   savedAtMs: 1_700_000_000_000,
   partitions: [{
@@ -54,7 +74,8 @@ const SAMPLE: Checkpoint = {
     position: 12,
     maxEventTimeMs: -5,
     raisedToMs: null,
-    buckets: { consumed: 12, aggregated: 9, filtered: 1, late: 1, dead: 1 },
+    buckets: { consumed: 12, aggregated: 9, filtered: 1, late: 1, dead: 1, duplicate: 0 },
+    redriven: [{ source: 3, offset: 11, windowStartMs: 0 }],
   }],
   panes: [{
     length: 1,

@@ -15,6 +15,8 @@ export function planOver(fields: readonly FieldType[], options: Partial<Plan> & 
     allowedLatenessMs: 0,
     idleAfterMs: 1000,
     where: null,
+    dedupe: null,
+    deadLetters: null,
     groupBy: keys.map((field) => ({ name: `f${field}`, field })),
     window: { kind: "tumbling", sizeMs: 1000, offsetMs: 0 },
     accumulators: [{ kind: "count", field: null }, { kind: "sum", field: last }],

@@ -27,6 +27,8 @@ function ledgerOf({ watermark, quietMs, lag = 0 }: Given, partition: number): Pa
     filtered: 0,
     late: 0,
     dead: 0,
+    duplicate: 0,
+    consumed: 10,
   });
   return ledger;
 }
@@ -80,6 +82,8 @@ Deno.test("a ledger refuses to go back", () => {
     filtered: 0,
     late: 0,
     dead: 0,
+    duplicate: 0,
+    consumed: 0,
   };
   assert.throws(() => ledger.advance({ ...progress, position: 9 }), /position of partition 3 went back from 10 to 9/);
   assert.throws(
@@ -99,6 +103,8 @@ Deno.test("only a raise that is saved closes windows", () => {
     filtered: 0,
     late: 0,
     dead: 0,
+    duplicate: 0,
+    consumed: 0,
   };
   ledger.advance({ ...progress, raisedToMs: 8_000 });
   assert.deepEqual([ledger.watermarkMs, ledger.undecided], [5_000, true]);

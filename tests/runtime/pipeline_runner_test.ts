@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
 import type { Cluster } from "../../pipeline/log/cluster.ts";
+import { NO_POSITION } from "../../pipeline/sinks/sink.ts";
 import { withRetry } from "../../pipeline/sinks/retry.ts";
 import { encode, type Event, eventPlan, recordOf } from "./logs.ts";
 import { Crash, objects, RunnerBench } from "./runner_bench.ts";
@@ -63,7 +64,14 @@ Deno.test("a stream that goes quiet closes its last windows, and welcomes what c
   bench.append(0, event("a", 2_100));
   bench.append(1, event("b", 1_999));
   await bench.clock.pass(500);
-  assert.deepEqual(runner.status().buckets, { consumed: 4, aggregated: 3, filtered: 0, late: 1, dead: 0 });
+  assert.deepEqual(runner.status().buckets, {
+    consumed: 4,
+    aggregated: 3,
+    filtered: 0,
+    late: 1,
+    dead: 0,
+    duplicate: 0,
+  });
   await stop();
 });
 
@@ -192,6 +200,7 @@ Deno.test("while the sink is away nothing more is flushed or saved, and all goes
   bench.sinkGate = () => away ? Promise.reject(new UnavailableError("Postgres is away")) : Promise.resolve();
   const direct = bench.start({
     sink: withRetry({
+      ...NO_POSITION,
       name: "memory",
       write: async (rows, options) => {
         await bench.sinkGate(options.signal);
@@ -308,7 +317,14 @@ Deno.test("a partition added later is read from its start; its records for windo
   const { runner, stop } = bench.start();
   await bench.clock.pass(8_000);
   assert.deepEqual(bench.finals(), ["a 0 n=1 total=1 revision=1", "a 9000 n=1 total=1 revision=1"]);
-  assert.deepEqual(runner.status().buckets, { consumed: 4, aggregated: 2, filtered: 0, late: 2, dead: 0 });
+  assert.deepEqual(runner.status().buckets, {
+    consumed: 4,
+    aggregated: 2,
+    filtered: 0,
+    late: 2,
+    dead: 0,
+    duplicate: 0,
+  });
   await stop();
 });
 
@@ -346,7 +362,7 @@ Deno.test("the status tells positions, lag, watermark, rates and what is compute
   bench.logs[1].append([recordOf(null, 5), recordOf(Uint8Array.of(9), bench.clock.now())]);
   await bench.clock.pass(1_000);
   const status = runner.status();
-  assert.deepEqual(status.buckets, { consumed: 6, aggregated: 4, filtered: 1, late: 0, dead: 1 });
+  assert.deepEqual(status.buckets, { consumed: 6, aggregated: 4, filtered: 1, late: 0, dead: 1, duplicate: 0 });
   assert.deepEqual(status.partitions[1], {
     partition: 1,
     position: 4,

@@ -5,7 +5,7 @@ import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
 import { PipelineRunner, type RunnerDeps } from "../../pipeline/runtime/pipeline_runner.ts";
 import { Shard } from "../../pipeline/runtime/shard.ts";
 import type { ShardEvents, ShardHost } from "../../pipeline/runtime/shard_host.ts";
-import type { ResultRows, ResultValue, SetAsideRecord } from "../../pipeline/sinks/sink.ts";
+import { NO_POSITION, type ResultRows, type ResultValue, type SetAsideRecord } from "../../pipeline/sinks/sink.ts";
 import { MemorySink } from "../sinks/memory_sink.ts";
 import { encode, type Event, PartitionLog, recordOf, SCHEMAS } from "./logs.ts";
 import { VirtualClock } from "../virtual_clock.ts";
@@ -85,6 +85,7 @@ export class RunnerBench {
       hosts: [this.#host(), this.#host()],
       cluster: () => cluster,
       sink: {
+        ...NO_POSITION,
         name: "memory",
         write: async (rows, options) => {
           await this.sinkGate(options.signal);
@@ -96,6 +97,7 @@ export class RunnerBench {
         [Symbol.asyncDispose]: () => Promise.resolve(),
       },
       setAside: {
+        ...NO_POSITION,
         write: (records) => {
           this.step("before set aside");
           this.aside.push(...records);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
 import { fanOut } from "../../pipeline/sinks/fan_out.ts";
 import { withRetry } from "../../pipeline/sinks/retry.ts";
-import type { ResultRows, Sink, WriteOptions } from "../../pipeline/sinks/sink.ts";
+import { NO_POSITION, type ResultRows, type Sink, type WriteOptions } from "../../pipeline/sinks/sink.ts";
 import { sinkContract } from "../contracts/sink_contract.ts";
 import { MemorySink } from "./memory_sink.ts";
 
@@ -10,6 +10,7 @@ const NO_ROWS: ResultRows = { columns: [], length: 0, values: [] };
 
 function sinkOf(name: string, write: (options: WriteOptions) => Promise<void>): Sink & { disposed: boolean } {
   return {
+    ...NO_POSITION,
     name,
     disposed: false,
     write: (_rows, options) => write(options),

@@ -12,6 +12,14 @@ export class MemorySink implements Sink {
     this.#columns = columns;
   }
 
+  resume(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  position(): null {
+    return null;
+  }
+
   write(rows: ResultRows, { signal }: WriteOptions): Promise<void> {
     if (signal.aborted) return Promise.reject(signal.reason);
     for (let row = 0; row < rows.length; row++) this.put(rows.values.map((values) => values[row]));

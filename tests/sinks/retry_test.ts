@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Clock } from "../../pipeline/clock.ts";
 import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
 import { setAsideWithRetry, withRetry } from "../../pipeline/sinks/retry.ts";
-import type { ResultRows, Sink } from "../../pipeline/sinks/sink.ts";
+import { NO_POSITION, type ResultRows, type Sink } from "../../pipeline/sinks/sink.ts";
 import { sinkContract } from "../contracts/sink_contract.ts";
 import { MemorySink } from "./memory_sink.ts";
 
@@ -23,6 +23,7 @@ function notingClock(sleeps: number[]): Clock {
 /** A sink that throws these errors, one a write, and then takes everything. */
 function failing(errors: Error[]): Sink {
   return {
+    ...NO_POSITION,
     name: "failing",
     write: () => errors.length > 0 ? Promise.reject(errors.shift()) : Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
@@ -36,6 +37,7 @@ sinkContract("memory sink with retry", (columns) => {
   let away = false;
   let broken = 0;
   const inner: Sink = {
+    ...NO_POSITION,
     name: "memory",
     write: (rows, options) => {
       if (options.signal.aborted) return Promise.reject(options.signal.reason);
@@ -104,6 +106,7 @@ Deno.test("an error that waiting does not mend passes through at once", async ()
 Deno.test("late records and dead letters wait out an outage too", async () => {
   let failures = 2;
   const sink = setAsideWithRetry({
+    ...NO_POSITION,
     write: () => failures-- > 0 ? Promise.reject(new UnavailableError("away")) : Promise.resolve(),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }, { clock: notingClock([]) });

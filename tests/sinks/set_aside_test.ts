@@ -19,6 +19,7 @@ const RECORD: SetAsideRecord = {
   why: "dead",
   reason: "string length 900 runs past the value's end",
   schemaId: 9,
+  windowStartMs: null,
 };
 
 function added(record: OutgoingRecord, from: number): Record<string, string> {
@@ -59,6 +60,7 @@ Deno.test("a late record goes to its own topic with the window's reason", async 
     why: "late",
     reason: "window [10, 20) closed at watermark 25",
     schemaId: null,
+    windowStartMs: null,
   };
   await createSetAsideSink({ publisher, pipeline: "p" }).write([late, RECORD], { epoch: 1, signal });
   const [record] = publisher.topic(setAsideTopics("transactions").late)[2];
