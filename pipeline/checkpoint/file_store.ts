@@ -1,24 +1,27 @@
 import { ConfigError, UnavailableError } from "../errors.ts";
-import { syncFolder } from "../sync_folder.ts";
 import { type Checkpoint, type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from "./checkpoint.ts";
+import { type Disk, systemDisk } from "./disk.ts";
+import { replaceFile } from "./replace_file.ts";
 
 /** Keeps each pipeline's last checkpoint as one file, replaced as a whole: a crash leaves the old one or the new one. */
 export class FileCheckpointStore implements CheckpointStore {
   readonly #folder: string;
+  readonly #disk: Disk;
 
-  constructor(folder: string) {
+  constructor(folder: string, disk: Disk = systemDisk) {
     this.#folder = folder;
+    this.#disk = disk;
   }
 
   async load(pipeline: string): Promise<Checkpoint | null> {
     const path = this.#path(pipeline);
-    let bytes: Uint8Array;
+    let bytes: Uint8Array | null;
     try {
-      bytes = await Deno.readFile(path);
+      bytes = await this.#disk.read(path);
     } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return null;
       throw new ConfigError({ where: path, problem: `the checkpoint cannot be read: ${(error as Error).message}` });
     }
+    if (bytes === null) return null;
     try {
       return decodeCheckpoint(bytes);
     } catch (error) {
@@ -31,19 +34,9 @@ export class FileCheckpointStore implements CheckpointStore {
 
   async save(pipeline: string, checkpoint: Checkpoint): Promise<void> {
     const path = this.#path(pipeline);
-    const temporary = `${path}.new`;
     try {
-      await Deno.mkdir(this.#folder, { recursive: true });
-      const file = await Deno.open(temporary, { write: true, create: true, truncate: true });
-      try {
-        const bytes = encodeCheckpoint(checkpoint);
-        for (let written = 0; written < bytes.length;) written += await file.write(bytes.subarray(written));
-        await file.sync();
-      } finally {
-        file.close();
-      }
-      await Deno.rename(temporary, path);
-      await syncFolder(this.#folder);
+      await this.#disk.makeFolder(this.#folder);
+      await replaceFile(this.#disk, path, encodeCheckpoint(checkpoint));
     } catch (error) {
       throw new UnavailableError(`The checkpoint ${path} cannot be written: ${(error as Error).message}`, {
         cause: error,
