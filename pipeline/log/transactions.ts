@@ -33,12 +33,13 @@ export interface TransactionalPublisher {
    */
   claim(options: { readonly signal: AbortSignal }): Promise<void>;
   /**
-   * Writes all parts in one transaction, with acks=all; resolves when it is committed. Calls take turns.
+   * Writes all parts in one transaction, with acks=all; resolves when it is committed, with the offset after the last record
+   * of each part. Parts of the same partition are written in their order; each is one batch. Calls take turns.
    *
    * @throws ConflictError when another process holds the id now: nothing of this was written
    * @throws UnavailableError when it is not known whether it was committed: `claim` decides it, then read what is there
    */
-  commit(parts: readonly OutgoingPart[], options: { readonly signal: AbortSignal }): Promise<void>;
+  commit(parts: readonly OutgoingPart[], options: { readonly signal: AbortSignal }): Promise<readonly number[]>;
 }
 
 export interface CommittedRecord {
