@@ -8,6 +8,7 @@
  */
 import { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
+import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { systemClock } from "../pipeline/clock.ts";
 import { UnavailableError } from "../pipeline/errors.ts";
@@ -16,6 +17,7 @@ import { onlyHosts, securityHeaders } from "./guards.ts";
 import { withHead } from "./head.ts";
 import { createLiveHub, type LiveHub } from "./live.ts";
 import { problem, type ProblemError, ProblemException } from "./problem.ts";
+import { configRoutes } from "./routes/config.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { healthRoutes } from "./routes/health.ts";
@@ -24,6 +26,10 @@ import { liveRoutes } from "./routes/live.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { pipelineRoutes } from "./routes/pipelines.ts";
 import { resultRoutes } from "./routes/results.ts";
+import { signInRoutes } from "./routes/sign_in.ts";
+import { authorize, sameOrigin } from "./security/guard.ts";
+import { type RequestLimits, requestLimits } from "./security/limits.ts";
+import { Gatekeeper, type SecurityOptions } from "./security/security.ts";
 
 export interface AppOptions {
   /**
@@ -37,6 +43,9 @@ export interface AppOptions {
   readonly recordsMax?: number;
   /** The hub that `deps.engine.live` feeds; made here unless given. Give it to close it at shutdown and to count its clients. */
   readonly hub?: LiveHub;
+  /** Keys, audit log and settings. Without keys everybody who reaches the application may do everything: see `anonymous`. */
+  readonly security?: SecurityOptions;
+  readonly limits?: RequestLimits;
 }
 
 /**
@@ -53,11 +62,19 @@ export interface AppOptions {
  * ```
  */
 export function createApp(deps: AppDeps, options: AppOptions = {}): OpenAPIHono {
-  const { hosts = null, bodyBytesMax = 1024 * 1024, recordsMax = 1000 } = options;
+  const { hosts = null, bodyBytesMax = 1024 * 1024, recordsMax = 1000, security = {} } = options;
   const app = new OpenAPIHono({ defaultHook: refuseInvalid });
 
   app.use(securityHeaders());
+  app.use(requestLimits(options.limits));
   if (hosts !== null) app.use(onlyHosts(hosts));
+  app.use(sameOrigin());
+  const gate = new Gatekeeper(security, systemClock);
+  app.use(authorize(gate, { audit: security.audit ?? null, clock: systemClock }));
+  app.use(bodyLimit({
+    maxSize: bodyBytesMax,
+    onError: (c) => problem("body-too-large", { detail: `at most ${bodyBytesMax} bytes`, instance: c.req.path }),
+  }));
 
   const hub = deps.engine ? options.hub ?? createLiveHub({}, systemClock) : null;
   if (hub) deps.engine!.live.subscribe((pipeline, rows) => hub.publish(pipeline, rows));
@@ -68,6 +85,8 @@ export function createApp(deps: AppDeps, options: AppOptions = {}): OpenAPIHono 
   ingestRoutes(app, deps, { bodyBytesMax, recordsMax });
   healthRoutes(app, deps);
   metricsRoutes(app, deps);
+  configRoutes(app, { settings: security.settings ?? null, audit: security.audit ?? null });
+  signInRoutes(app, gate);
   docsRoutes(app, deps);
   dashboardRoutes(app, deps);
 

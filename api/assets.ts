@@ -18,7 +18,9 @@ const TYPES: Readonly<Record<string, string>> = {
 /** Every file that can be asked for. A path is looked up here, never joined to a folder, so none leads outside. */
 const FILES: Readonly<Record<string, () => URL>> = {
   ...Object.fromEntries(
-    ["index.html", "app.js", "charts.js", "format.js", "windows.js", "style.css"].map((name) => [
+    ["index.html", "app.js", "charts.js", "format.js", "session.js", "windows.js", "style.css", "sign_in.css"].map((
+      name,
+    ) => [
       name,
       () => new URL(`./dashboard/${name}`, import.meta.url),
     ]),

@@ -10,6 +10,17 @@ import { z } from "@hono/zod-openapi";
 export const PROBLEMS = {
   "invalid-request": [400, "The request is not valid", "`errors` names each parameter at fault."],
   "malformed-json": [400, "The body is not JSON", "Check quotes, commas and the encoding (UTF-8)."],
+  "unauthenticated": [
+    401,
+    "A key is needed",
+    "Send `Authorization: Bearer <key>`, or open /sign-in in a browser. `tailrace key new` makes a key.",
+  ],
+  "forbidden": [403, "This key's role does not allow it", "Ask an admin for a key with the role that `detail` names."],
+  "cross-origin": [
+    403,
+    "A page of another origin asked for a change",
+    "Use the dashboard at this address, or a program that is no browser.",
+  ],
   "unknown-route": [404, "There is nothing at this address", "See the list of routes below."],
   "unknown-pipeline": [404, "No pipeline has this name", "GET /v1/pipelines lists them."],
   "no-stored-results": [
@@ -23,7 +34,9 @@ export const PROBLEMS = {
     "Create the topic and register a value schema for it, subject `<topic>-value`, first.",
   ],
   "method-not-allowed": [405, "This address does not take this method", "The Allow header lists those it takes."],
+  "slow-body": [408, "The request took too long to arrive", "Send the body at once, or fewer records in one request."],
   "body-too-large": [413, "The body is too large", "Send fewer records in one request."],
+  "url-too-long": [414, "The address is too long", "Ask with fewer or shorter parameters."],
   "unsupported-media-type": [415, "The body has to be JSON", "Send it with `Content-Type: application/json`."],
   "wrong-host": [
     421,
@@ -35,6 +48,12 @@ export const PROBLEMS = {
     "Records do not fit the topic's schema",
     "`errors` names each record by its index; none was written.",
   ],
+  "too-many-failures": [
+    429,
+    "Too many wrong keys from here",
+    "Try again, with a right key, after the seconds in Retry-After.",
+  ],
+  "headers-too-large": [431, "The headers are too large", "Send fewer or shorter headers; cookies are headers too."],
   "internal": [
     500,
     "Something went wrong on our side",
@@ -46,6 +65,7 @@ export const PROBLEMS = {
     "This address serves stored results only. Ask the Tailrace process that runs the pipelines.",
   ],
   "unavailable": [503, "Something this needs is away", "Try again after the seconds in Retry-After."],
+  "too-many-requests": [503, "Too many requests are under way", "Try again after the seconds in Retry-After."],
   "too-many-streams": [
     503,
     "Too many live streams are open",

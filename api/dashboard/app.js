@@ -1,5 +1,6 @@
 // The dashboard: status once a second over REST, fresh rows over SSE, drawn at most four times a second.
 import { createChart } from "./charts.js";
+import { askForKey, showSession } from "./session.js";
 import { cell, clock, number, numeric, size, span, windowTime } from "./format.js";
 import { WindowStore } from "./windows.js";
 
@@ -70,6 +71,7 @@ function el(name, attributes = {}, ...children) {
 async function poll() {
   try {
     const response = await fetch("/v1/pipelines", { signal: AbortSignal.timeout(4000), cache: "no-store" });
+    if (response.status === 401) return askForKey();
     const body = await response.json();
     if (!response.ok) {
       notice(
@@ -411,4 +413,5 @@ document.addEventListener("visibilitychange", () => {
 });
 
 setInterval(draw, DRAW_MS);
+showSession();
 poll();

@@ -1,6 +1,7 @@
 import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { AppDeps } from "../deps.ts";
 import { docsPage, type OpenApiDocument } from "../docs_page.ts";
+import { documentAccess } from "../security/document.ts";
 
 /** `/openapi.json` and `/docs`. Register last: the document holds the routes registered before. */
 export function docsRoutes(app: OpenAPIHono, { version }: AppDeps): void {
@@ -15,6 +16,7 @@ export function docsRoutes(app: OpenAPIHono, { version }: AppDeps): void {
     },
     servers: [{ url: "/" }],
   });
+  documentAccess(document);
 
   app.get("/openapi.json", (c) => c.json(document));
   app.get("/docs", (c) => c.html(docsPage(document as OpenApiDocument, new URL(c.req.url).origin)));

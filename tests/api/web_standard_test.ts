@@ -43,7 +43,7 @@ async function loads(entry: string): Promise<{ files: string[]; packages: string
 Deno.test("what createApp loads uses Web-standard APIs only", async () => {
   const { files, packages } = await loads("api/app.ts");
   assert.ok(files.includes("api/live.ts") && files.includes("api/routes/results.ts"), "the walk found the routes");
-  assert.deepEqual(packages, ["@hono/zod-openapi", "hono/body-limit", "hono/http-exception"]);
+  assert.deepEqual(packages, ["@hono/zod-openapi", "hono/body-limit", "hono/http-exception", "hono/route"]);
   for (const file of files) {
     const source = await Deno.readTextFile(new URL(`../../${file}`, import.meta.url));
     const code = source.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
