@@ -1,11 +1,15 @@
 import { ConfigError, UnavailableError } from "../errors.ts";
+import { newestVersion } from "./api_versions.ts";
 import { ask, type BrokerConnection } from "./connection.ts";
-import { kafkaError } from "./kafka_errors.ts";
+import { KafkaCode, kafkaError } from "./kafka_errors.ts";
+import { METADATA, readMetadata, writeMetadataRequest } from "./metadata.ts";
 import { type ClusterOptions, openConnection } from "./open_connection.ts";
 
 /** A topic's partitions and which broker leads each; -1 where none does at the moment. */
 export interface TopicLeaders {
   readonly topic: string;
+  /** Kafka's id of the topic, as a UUID's text: a topic made anew under the same name has another. Null from brokers before 2.8. */
+  readonly id: string | null;
   /** Leader's node id by partition number. */
   readonly leaders: readonly number[];
 }
@@ -36,41 +40,25 @@ export class Cluster implements AsyncDisposable {
   }
 
   /**
-   * Asks who leads the topic's partitions (Metadata, version 5).
+   * Asks who leads the topic's partitions (Metadata, in version 12 or 5).
    *
    * @returns null when the topic does not exist
    * @throws UnavailableError when no broker answers
    */
   async leaders(topic: string): Promise<TopicLeaders | null> {
     const connection = await this.any();
+    const hasIds = await newestVersion(connection, METADATA.key) >= METADATA.withIds;
     return await ask(connection, {
-      apiKey: 3,
-      version: 5,
-      body: (writer) => writer.arrayLength(1).string(topic).boolean(false),
+      apiKey: METADATA.key,
+      version: hasIds ? METADATA.withIds : METADATA.classic,
+      body: (writer) => writeMetadataRequest(writer, topic, { hasIds }),
     }, (reader) => {
-      reader.int32(); // throttle time
-      for (let i = reader.arrayLength(); i > 0; i--) {
-        const id = reader.int32();
-        this.#nodes.set(id, { host: reader.string(), port: reader.int32() });
-        reader.nullableString(); // rack
-      }
-      reader.nullableString(); // cluster id
-      reader.int32(); // controller
-      reader.arrayLength();
-      const code = reader.int16();
-      reader.string();
-      reader.boolean();
-      if (code === 3) return null;
+      const { nodes, code, ...found } = readMetadata(reader, { hasIds });
+      for (const { id, host, port } of nodes) this.#nodes.set(id, { host, port });
+      if (code === KafkaCode.unknownTopicOrPartition) return null;
       const error = kafkaError(code, `to describe topic ${topic}`);
       if (error) throw error;
-      const leaders: number[] = [];
-      for (let i = reader.arrayLength(); i > 0; i--) {
-        reader.int16(); // a partition's own error shows as leader -1
-        const partition = reader.int32();
-        leaders[partition] = reader.int32();
-        for (let list = 0; list < 3; list++) reader.skip(4 * reader.arrayLength(4)); // replicas, in sync, offline
-      }
-      return { topic, leaders: Array.from(leaders, (leader) => leader ?? -1) };
+      return { topic, ...found };
     });
   }
 
@@ -82,10 +70,15 @@ export class Cluster implements AsyncDisposable {
   }
 
   /**
-   * The offsets at `position` in each of the partitions (ListOffsets, version 2).
-   * A time after the last record gives -1.
+   * The offsets at `position` in each of the partitions (ListOffsets, version 2). A time after the last record gives -1.
+   * With `committed` the latest is the last stable offset: where a transaction is undecided, the log is not yet readable.
    */
-  async offsets(topic: string, partitions: readonly number[], position: LogPosition): Promise<Map<number, number>> {
+  async offsets(
+    topic: string,
+    partitions: readonly number[],
+    position: LogPosition,
+    { committed = false }: { readonly committed?: boolean } = {},
+  ): Promise<Map<number, number>> {
     const found = await this.leaders(topic);
     if (!found) throw new ConfigError({ where: topic, problem: "the topic does not exist" });
     const byLeader = Map.groupBy(partitions, (partition) => found.leaders[partition] ?? -1);
@@ -96,7 +89,7 @@ export class Cluster implements AsyncDisposable {
         apiKey: 2,
         version: 2,
         body: (writer) => {
-          writer.int32(-1).int8(0).arrayLength(1).string(topic).arrayLength(led.length);
+          writer.int32(-1).int8(committed ? 1 : 0).arrayLength(1).string(topic).arrayLength(led.length);
           for (const partition of led) writer.int32(partition).int64(timestamp);
         },
       }, (reader) => {
@@ -113,6 +106,11 @@ export class Cluster implements AsyncDisposable {
       });
     }
     return offsets;
+  }
+
+  /** The connection to a broker by its address. @throws UnavailableError when it cannot be reached */
+  async at(host: string, port: number): Promise<BrokerConnection> {
+    return await this.#connect(host, port);
   }
 
   /** Closes every connection and ends attempts at one; unanswered requests are rejected. */

@@ -7,10 +7,20 @@ export const KafkaCode = {
   unknownTopicOrPartition: 3,
   leaderNotAvailable: 5,
   notLeader: 6,
+  coordinatorLoading: 14,
+  coordinatorNotAvailable: 15,
+  notCoordinator: 16,
   outOfOrderSequence: 45,
   duplicateSequence: 46,
   invalidProducerEpoch: 47,
+  invalidTransactionState: 48,
+  invalidProducerIdMapping: 49,
+  concurrentTransactions: 51,
+  transactionalIdRefused: 53,
+  operationNotAttempted: 55,
   unknownProducerId: 59,
+  producerFenced: 90,
+  transactionAbortable: 120,
 } as const;
 
 const NAMES: Readonly<Record<number, string>> = {
@@ -31,15 +41,23 @@ const NAMES: Readonly<Record<number, string>> = {
   31: "this user may not use the cluster",
   45: "the producer's sequence has a gap",
   47: "another producer took over",
+  48: "the transaction is not in a state for it",
+  49: "the transactional id belongs to another producer id now",
+  50: "the transaction timeout is larger than the broker allows (transaction.max.timeout.ms)",
+  51: "the transaction before is still being ended",
+  53: "this user may not use the transactional id",
+  55: "another partition of the transaction was refused",
   56: "the broker's disk failed or is full",
   59: "the broker does not know the producer any more",
   74: "the leader's epoch is newer",
   76: "the compression is not supported",
   87: "the record was refused",
+  90: "another producer took over",
+  120: "the transaction has to be aborted",
 };
 
 /** Codes that a change of settings mends, not time. */
-const PERMANENT = new Set([10, 17, 29, 31, 76, 87]);
+const PERMANENT = new Set([10, 17, 29, 31, 50, 53, 76, 87]);
 
 /** The error for a code a broker answered `doing` something with; null for code 0. */
 export function kafkaError(code: number, doing: string): Error | null {

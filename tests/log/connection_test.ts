@@ -184,6 +184,47 @@ Deno.test("a cluster tries its brokers one after the other and says which cannot
   await assert.rejects(none.any(), /KAFKA_BROKERS: no broker is named/);
 });
 
+Deno.test("a topic's id is told by brokers that have ids, and is another when the topic is made anew", async () => {
+  await using setup = await brokerBehindProxy({ defaultPartitions: 2 });
+  await makeTopic(setup.broker, "t");
+  await makeTopic(setup.broker, "u");
+  const cluster = setup.cluster();
+  const [first, again, other] = [await cluster.leaders("t"), await cluster.leaders("t"), await cluster.leaders("u")];
+  assert.match(first!.id!, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+  assert.deepEqual(again, first);
+  assert.notEqual(other!.id, first!.id);
+  using client = await RawClient.open(setup.broker);
+  await client.request(20, 1, (w) => w.arrayLength(1).string("t").int32(10_000));
+  await makeTopic(setup.broker, "t");
+  assert.notEqual((await cluster.leaders("t"))!.id, first!.id);
+});
+
+Deno.test("brokers without topic ids are asked the way they know, and the versions only once", async () => {
+  const asked: number[] = [];
+  await using broker = new FakeBroker(async (next, send) => {
+    for (let request = await next(); request; request = await next()) {
+      asked.push(request.apiKey);
+      const answer = new WireWriter();
+      if (request.apiKey === 18) answer.int16(0).arrayLength(1).int16(3).int16(0).int16(9);
+      else {
+        answer.int32(0).arrayLength(1).int32(7).string(broker.hostname).int32(broker.port).string(null).string(
+          "cluster",
+        ).int32(7);
+        answer.arrayLength(1).int16(0).string("t").boolean(false).arrayLength(2);
+        for (const partition of [1, 0]) {
+          answer.int16(0).int32(partition).int32(7 - partition);
+          for (let list = 0; list < 3; list++) answer.arrayLength(1).int32(7);
+        }
+      }
+      await send(answerTo(request.correlationId, answer.bytes()));
+    }
+  });
+  await using cluster = new Cluster([`${broker.hostname}:${broker.port}`], OPTIONS);
+  assert.deepEqual(await cluster.leaders("t"), { topic: "t", id: null, leaders: [7, 6] });
+  await cluster.leaders("t");
+  assert.deepEqual(asked, [18, 3, 3]);
+});
+
 Deno.test("closing does not wait for a broker that lets us in and then says nothing", async () => {
   const asked = Promise.withResolvers<void>();
   await using broker = new FakeBroker(async (next) => {
@@ -203,12 +244,13 @@ Deno.test("closing does not wait for a broker that lets us in and then says noth
 
 Deno.test("random bytes instead of an answer's body are an error of a known kind", async () => {
   await fc.assert(
-    fc.asyncProperty(fc.uint8Array({ maxLength: 60 }), async (body) => {
+    fc.asyncProperty(fc.uint8Array({ maxLength: 60 }), fc.constantFrom(5, 12), async (body, newest) => {
       await using broker = new FakeBroker(async (requests, send) => {
         for (;;) {
           const request = await requests();
           if (!request) return;
-          await send(answerTo(request.correlationId, body));
+          const known = new Uint8Array([0, 0, 0, 0, 0, 1, 0, 3, 0, 0, 0, newest]);
+          await send(answerTo(request.correlationId, request.apiKey === 18 ? known : body));
         }
       });
       await using cluster = new Cluster([`${broker.hostname}:${broker.port}`], OPTIONS);
