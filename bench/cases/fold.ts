@@ -16,7 +16,7 @@ export async function fold(): Promise<Measured> {
   const round = async () => {
     const start = { partition: 0, position: 0, maxEventTimeMs: -Infinity, raisedToMs: -Infinity };
     const options = { clock: systemClock, schemaById: () => Promise.resolve(SCHEMA), onFull: () => {} };
-    const shard = new Shard(plan, [start], options);
+    const shard = new Shard({ plan, partitions: [start] }, options);
     await shard.take({ partition: 0, frame, start: 0, end: frame.length, fromOffset: 0, highWatermark: RECORDS });
     aggregated += shard.flush(new Map()).partitions[0].aggregated;
   };

@@ -18,6 +18,8 @@ import type { SinkPosition } from "../sinks/sink.ts";
 /** How far one partition is accounted for. */
 export interface PartitionCheckpoint {
   readonly partition: number;
+  /** Where reading began. */
+  readonly start: number;
   /** The next offset to read. */
   readonly position: number;
   /** Largest event time seen; null before the first record. */

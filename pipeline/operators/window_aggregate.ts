@@ -3,6 +3,7 @@ import type { Plan } from "../plan/plan.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
 import type { PartitionWatermark } from "../windows/watermark.ts";
 import { GroupKeyWriter } from "./group_key.ts";
+import type { Deduplicator } from "./deduplicate.ts";
 import { hashKey } from "./pane_table.ts";
 import { Panes } from "./panes.ts";
 
@@ -19,6 +20,8 @@ export const AHEAD_MS_MAX = DAY_MS;
 /** What became of a chunk's selected rows. The arrays are used again by the next chunk. */
 export interface Folded {
   readonly aggregated: number;
+  /** Rows seen before by the plan's `dedupe`. */
+  readonly duplicate: number;
   /** Rows whose window had closed, `late[0 .. lateLength)`. */
   readonly late: Int32Array;
   readonly lateLength: number;
@@ -44,10 +47,24 @@ export class WindowAggregate {
   /** Fields whose dates and times are published as they are. */
   readonly #published: readonly number[];
   readonly #beyond: Uint8Array;
+  /** Window start by row. */
+  readonly #starts: Float64Array;
+  readonly #floorMs: number;
+  readonly #only: ReadonlySet<number> | null;
 
-  /** `capacity`: most rows of a chunk. */
-  constructor(plan: Plan, capacity: number) {
+  /**
+   * `capacity`: most rows of a chunk. Rows of windows that start before `floorMs`, or at none of `onlyWindows`, count as
+   * aggregated and leave no pane.
+   */
+  constructor(
+    plan: Plan,
+    capacity: number,
+    { floorMs = -Infinity, onlyWindows }: { readonly floorMs?: number; readonly onlyWindows?: readonly number[] } = {},
+  ) {
     this.#plan = plan;
+    this.#floorMs = floorMs;
+    this.#only = onlyWindows ? new Set(onlyWindows) : null;
+    this.#starts = new Float64Array(capacity);
     this.panes = new Panes(plan);
     this.#keys = new GroupKeyWriter(
       plan.groupBy.map(({ field }) => field),
@@ -68,27 +85,34 @@ export class WindowAggregate {
    * rows: a record that is filtered out still tells the time.
    *
    * @param chosen.timestamps the records' own timestamps, by `columns.source`; negative where there is none
+   * @param chosen.isLearning leaves no panes: the rows were added before
    */
   fold(
     columns: Columns,
-    chosen: { selection: Int32Array; selected: number; watermark: PartitionWatermark; timestamps: Float64Array },
+    chosen: {
+      readonly selection: Int32Array;
+      readonly selected: number;
+      readonly watermark: PartitionWatermark;
+      readonly timestamps: Float64Array;
+      readonly dedupe?: Deduplicator | null;
+      readonly isLearning?: boolean;
+    },
   ): Folded {
-    const { selection, selected, watermark } = chosen;
+    const { selection, selected, watermark, dedupe = null, isLearning = false } = chosen;
     const { sizeMs, offsetMs } = this.#plan.window;
     const lateness = this.#plan.allowedLatenessMs;
-    const { table } = this.panes;
     const times = this.#times;
     const rows = this.#rows;
-    const slots = this.#slots;
+    const starts = this.#starts;
     eventTimes(columns.columns[this.#plan.eventTime], columns, { times, timestamps: chosen.timestamps });
     const beyond = this.#published.length === 0 ? null : this.#markBeyond(columns);
-    const { data, spans } = this.#keys.keysOf(columns);
+    const keys = this.#keys.keysOf(columns);
     const { raisedToMs } = watermark;
     let { maxEventTimeMs } = watermark;
     let currentMs = watermark.currentMs;
     let windowStart = NaN;
     let windowEnd = NaN;
-    let aggregated = 0;
+    let inTime = 0;
     let lateLength = 0;
     let unusableLength = 0;
     let next = 0;
@@ -112,27 +136,63 @@ export class WindowAggregate {
         this.#late[lateLength++] = row;
         continue;
       }
-      if (beyond !== null && beyond[row] === 1) {
+      // What cannot count is no first of its kind either.
+      if (beyond !== null && beyond[row] === 1 || dedupe !== null && !this.#keys.isUsable(columns, row)) {
         this.#unusable[unusableLength++] = row;
         continue;
       }
+      starts[row] = windowStart;
+      rows[inTime++] = row;
+    }
+    watermark.maxEventTimeMs = maxEventTimeMs;
+    const kept = dedupe === null ? inTime : dedupe.keep(columns, { rows, length: inTime, times });
+    const unkeyed = isLearning ? 0 : this.#addToPanes(columns, keys, { length: kept, unusableLength });
+    return {
+      aggregated: kept - unkeyed,
+      duplicate: inTime - kept,
+      times,
+      late: this.#late,
+      lateLength,
+      unusable: this.#unusable,
+      unusableLength: unusableLength + unkeyed,
+      beyond,
+    };
+  }
+
+  /** Finds the panes of `rows[0 .. length)` and adds the rows; returns how many have no usable key, noted as unusable. */
+  #addToPanes(
+    columns: Columns,
+    { data, spans }: ReturnType<GroupKeyWriter["keysOf"]>,
+    { length, unusableLength }: { length: number; unusableLength: number },
+  ): number {
+    const { table } = this.panes;
+    const rows = this.#rows;
+    const slots = this.#slots;
+    const starts = this.#starts;
+    const floorMs = this.#floorMs;
+    const only = this.#only;
+    let added = 0;
+    let unkeyed = 0;
+    for (let i = 0; i < length; i++) {
+      const row = rows[i];
+      const windowStart = starts[row];
+      if (windowStart < floorMs || only !== null && !only.has(windowStart)) continue;
       const start = spans[2 * row];
       const end = spans[2 * row + 1];
       const hash = hashKey(data, start, end);
       let slot = table.find(data, start, end, hash, windowStart);
       if (slot < 0) {
         if (!this.#keys.isUsable(columns, row)) {
-          this.#unusable[unusableLength++] = row;
+          this.#unusable[unusableLength + unkeyed++] = row;
           continue;
         }
         slot = table.insert(data, start, end, hash, windowStart);
       }
-      rows[aggregated] = row;
-      slots[aggregated++] = slot;
+      rows[added] = row;
+      slots[added++] = slot;
     }
-    watermark.maxEventTimeMs = maxEventTimeMs;
-    this.panes.add(columns, { rows, slots, length: aggregated });
-    return { aggregated, times, late: this.#late, lateLength, unusable: this.#unusable, unusableLength, beyond };
+    this.panes.add(columns, { rows, slots, length: added });
+    return unkeyed;
   }
 
   /** One such value in a result would be refused by the database, and with it every result after. */

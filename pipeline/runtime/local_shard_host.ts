@@ -4,9 +4,10 @@ import { Cluster } from "../log/cluster.ts";
 import { Fetcher } from "../log/fetcher.ts";
 import type { ClusterOptions } from "../log/open_connection.ts";
 import { createRegistryClient, type RegistryClientOptions } from "../log/registry_client.ts";
-import type { AvroSchema, Plan } from "../plan/plan.ts";
-import { type PartitionStart, Shard } from "./shard.ts";
+import type { AvroSchema } from "../plan/plan.ts";
+import { Shard } from "./shard.ts";
 import type { ShardEvents, ShardHandle, ShardHost } from "./shard_host.ts";
+import type { ShardTask } from "./shard_task.ts";
 
 /** How shards reach brokers and registry; plain data, so that it can be sent to a worker. */
 export interface SourceOptions {
@@ -31,17 +32,17 @@ export class LocalShardHost implements ShardHost {
   }
 
   // deno-lint-ignore require-await -- the interface is asynchronous for the sake of threads
-  async open(plan: Plan, partitions: readonly PartitionStart[], events: ShardEvents): Promise<ShardHandle> {
+  async open(task: ShardTask, events: ShardEvents): Promise<ShardHandle> {
     const stop = new AbortController();
     const cluster = new Cluster(this.#source.brokers, this.#source.cluster);
     const registry = createRegistryClient(this.#source.registry);
-    const shard = new Shard(plan, partitions, {
+    const shard = new Shard(task, {
       clock: this.#clock,
       onFull: events.onFull,
       schemaById: (id) => this.#waitForSchema(() => registry.schemaById(id), { events, signal: stop.signal }),
     });
     const fetcher = new Fetcher(cluster, {
-      topic: plan.topic,
+      topic: task.plan.topic,
       partitions: shard.partitions,
       positionOf: (partition) => shard.positionOf(partition),
       take: (part) => shard.take(part),

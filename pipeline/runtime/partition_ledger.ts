@@ -1,31 +1,60 @@
-import type { PartitionCheckpoint } from "../checkpoint/checkpoint.ts";
+import type { PartitionCheckpoint, Redriven } from "../checkpoint/checkpoint.ts";
+import type { Sample } from "../checkpoint/history.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { PartitionProgress, PartitionStart } from "./shard.ts";
-import type { Buckets, PartitionStatus } from "./status.ts";
+import type { PartitionProgress } from "./partition_state.ts";
+import type { PartitionStart } from "./shard_task.ts";
+import type { Buckets, LedgerEntry, PartitionStatus } from "./status.ts";
 
 const NOTHING: Buckets = { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0, duplicate: 0 };
+
+/** Records were counted more than once, or not at all: a bug, after which no result can be trusted. Nothing goes on by itself. */
+export class BrokenLedgerError extends Error {
+  override readonly name = "BrokenLedgerError";
+}
 
 /** What the runner knows of one partition: position, watermark, and where its records ended. */
 export class PartitionLedger {
   readonly partition: number;
   readonly #plan: Plan;
+  readonly #start: number;
   #position: number;
   #maxEventTimeMs: number;
   #raisedToMs: number;
   /** The part of `raisedToMs` that a checkpoint holds: only that may close windows. */
   #savedRaiseMs: number;
   #buckets: Buckets;
+  /** As of the last checkpoint. */
+  #committed: Buckets;
+  #committedPosition: number;
+  readonly #redriven: Redriven[];
   #highWatermark = -1;
   #timestampMs = -1;
   #quietMs = 0;
 
-  constructor(plan: Plan, saved: Omit<PartitionCheckpoint, "buckets"> & { readonly buckets?: Buckets }) {
+  constructor(plan: Plan, saved: PartitionCheckpoint) {
     this.#plan = plan;
     this.partition = saved.partition;
-    this.#position = saved.position;
+    this.#start = saved.start;
+    this.#position = this.#committedPosition = saved.position;
     this.#maxEventTimeMs = saved.maxEventTimeMs ?? -Infinity;
     this.#raisedToMs = this.#savedRaiseMs = saved.raisedToMs ?? -Infinity;
-    this.#buckets = saved.buckets ?? NOTHING;
+    this.#buckets = this.#committed = saved.buckets;
+    this.#redriven = [...saved.redriven];
+    assertAddsUp(plan, saved);
+  }
+
+  /** A partition that nothing was read of: from `position` on, late for windows that end at or before `raisedToMs`. */
+  static fresh(plan: Plan, at: { partition: number; position: number; raisedToMs?: number | null }): PartitionLedger {
+    const { partition, position, raisedToMs = null } = at;
+    return new PartitionLedger(plan, {
+      partition,
+      start: position,
+      position,
+      maxEventTimeMs: null,
+      raisedToMs,
+      buckets: NOTHING,
+      redriven: [],
+    });
   }
 
   get buckets(): Buckets {
@@ -34,6 +63,11 @@ export class PartitionLedger {
 
   get position(): number {
     return this.#position;
+  }
+
+  /** Records that came back and were counted, in the order in which they were. */
+  get redriven(): readonly Redriven[] {
+    return this.#redriven;
   }
 
   /** Up to here this partition's windows may be closed. -Infinity before the first record. */
@@ -52,24 +86,28 @@ export class PartitionLedger {
   }
 
   get start(): PartitionStart {
-    const { partition } = this;
-    return { partition, position: this.#position, maxEventTimeMs: this.#maxEventTimeMs, raisedToMs: this.#raisedToMs };
+    return {
+      partition: this.partition,
+      position: this.#position,
+      maxEventTimeMs: this.#maxEventTimeMs,
+      raisedToMs: this.#raisedToMs,
+      redriven: this.#redriven,
+    };
   }
 
-  /** Takes over what a flush tells. */
+  /** Takes over what a flush tells. @throws BrokenLedgerError when not every record it read is in exactly one bucket */
   advance(progress: PartitionProgress): void {
     assertNotBackward(this.partition, "position", this.#position, progress.position);
     assertNotBackward(this.partition, "largest event time", this.#maxEventTimeMs, progress.maxEventTimeMs);
     assertNotBackward(this.partition, "raised watermark", this.#raisedToMs, progress.raisedToMs);
-    const { aggregated, filtered, late, dead, duplicate } = progress;
     const before = this.#buckets;
     this.#buckets = {
-      consumed: before.consumed + aggregated + filtered + late + dead + duplicate,
-      aggregated: before.aggregated + aggregated,
-      filtered: before.filtered + filtered,
-      late: before.late + late,
-      dead: before.dead + dead,
-      duplicate: before.duplicate + duplicate,
+      consumed: before.consumed + progress.consumed,
+      aggregated: before.aggregated + progress.aggregated,
+      filtered: before.filtered + progress.filtered,
+      late: before.late + progress.late,
+      dead: before.dead + progress.dead,
+      duplicate: before.duplicate + progress.duplicate,
     };
     this.#position = progress.position;
     this.#maxEventTimeMs = progress.maxEventTimeMs;
@@ -77,10 +115,17 @@ export class PartitionLedger {
     this.#highWatermark = progress.highWatermark;
     this.#timestampMs = progress.timestampMs;
     this.#quietMs = progress.quietMs;
+    this.#redriven.push(...progress.redriven);
+    assertAddsUp(this.#plan, { partition: this.partition, position: this.#position, buckets: this.#buckets });
   }
 
   /** What to save; `saved` tells that it is. */
   checkpoint(): PartitionCheckpoint {
+    return { ...this.sample(), start: this.#start, redriven: this.#redriven };
+  }
+
+  /** Where it is now, for the history. */
+  sample(): Sample {
     return {
       partition: this.partition,
       position: this.#position,
@@ -92,6 +137,27 @@ export class PartitionLedger {
 
   saved(): void {
     this.#savedRaiseMs = this.#raisedToMs;
+    this.#committed = this.#buckets;
+    this.#committedPosition = this.#position;
+  }
+
+  /** Forgets records that came back whose offset the log does not hold any more: nothing can be computed with them again. */
+  forgetBefore(offset: number): void {
+    const kept = this.#redriven.filter((redriven) => redriven.offset >= offset);
+    this.#redriven.splice(0, this.#redriven.length, ...kept);
+  }
+
+  /** What is committed, and how much was read since. */
+  entry(): LedgerEntry {
+    const { consumed } = this.#buckets;
+    return {
+      partition: this.partition,
+      start: this.#start,
+      position: this.#committedPosition,
+      ...this.#committed,
+      consumed,
+      inFlight: consumed - this.#committed.consumed,
+    };
   }
 
   status(nowMs: number): PartitionStatus {
@@ -107,6 +173,20 @@ export class PartitionLedger {
       idle: this.idle,
     };
   }
+}
+
+function assertAddsUp(
+  plan: Plan,
+  { partition, position, buckets }: { partition: number; position: number; buckets: Buckets },
+): void {
+  const { consumed, aggregated, filtered, late, dead, duplicate } = buckets;
+  const sum = aggregated + filtered + late + dead + duplicate;
+  if (consumed === sum) return;
+  throw new BrokenLedgerError(
+    `The ledger of ${plan.name}, partition ${partition}, does not add up before offset ${position}: ${consumed} records ` +
+      `consumed, but ${aggregated} aggregated + ${filtered} filtered + ${late} late + ${dead} dead + ${duplicate} ` +
+      `duplicate = ${sum}. This is a bug; the results since the last checkpoint cannot be trusted. Please report it`,
+  );
 }
 
 function assertNotBackward(partition: number, what: string, before: number, after: number): void {

@@ -1,15 +1,23 @@
-import type { CheckpointStore } from "../checkpoint/checkpoint.ts";
+import type { Checkpoint, CheckpointStore } from "../checkpoint/checkpoint.ts";
+import type { HistoryStore, Sample } from "../checkpoint/history.ts";
 import type { Clock } from "../clock.ts";
-import { ConfigError, UnavailableError } from "../errors.ts";
+import { ConfigError, type ConflictError, UnavailableError } from "../errors.ts";
 import type { Cluster } from "../log/cluster.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { ResultRows, SetAsideSink, Sink } from "../sinks/sink.ts";
+import type { PaneBatch } from "../operators/panes.ts";
+import type { ResultRows, SetAsideRecord, SetAsideSink, Sink, WriteOptions } from "../sinks/sink.ts";
+import { tumblingStart } from "../windows/tumbling.ts";
+import { DeadThreshold } from "./dead_threshold.ts";
 import { idleRaises } from "./idle.ts";
-import { PartitionLedger } from "./partition_ledger.ts";
+import { Lookback } from "./lookback.ts";
+import type { PartitionLedger } from "./partition_ledger.ts";
+import { outgrown } from "./partition_growth.ts";
 import { Rate } from "./rate.ts";
+import { recompute } from "./recompute.ts";
+import { leastWatermark, restore, type Restored } from "./restore.ts";
 import type { ShardFlush } from "./shard.ts";
 import type { ShardHandle, ShardHost } from "./shard_host.ts";
-import type { Buckets, PipelineState, PipelineStatus } from "./status.ts";
+import type { Buckets, LedgerEntry, PipelineState, PipelineStatus } from "./status.ts";
 import { WindowState } from "./window_state.ts";
 
 /** Time between two epochs: how long a closed window waits at most before it is published. */
@@ -24,9 +32,6 @@ const AHEAD_WINDOWS_MAX = 16;
 const STOP_WITHIN_MS = 2_500;
 /** A write that takes longer is told as waiting. */
 const SLOW_WRITE_SECONDS = 3;
-/** How often it is looked whether the topic got more partitions. */
-const PARTITION_CHECK_MS = 30_000;
-
 export interface RunnerDeps {
   readonly clock: Clock;
   /** Threads to spread the partitions over. */
@@ -37,20 +42,24 @@ export interface RunnerDeps {
   readonly sink: Sink;
   readonly setAside: SetAsideSink;
   readonly checkpoints: CheckpointStore;
+  readonly history: HistoryStore;
   readonly checkpointEveryMs: number;
+  /** The generation to begin with where there is no checkpoint: above any that was ever published. */
+  readonly generation: number;
   /** Instead of `OPEN_PANES_MAX` and `OPEN_WINDOWS_MAX`. */
   readonly openPanesMax?: number;
   readonly openWindowsMax?: number;
   /** Told of rows once they are durable. */
   readonly onRows: (rows: ResultRows) => void;
-  /** Told of positions once they are saved; advisory, for tools that show lag. */
-  readonly onSaved: (positions: ReadonlyMap<number, number>) => void;
+  /** Told of the ledger once it is saved; advisory, for tools that show lag and where records ended. */
+  readonly onSaved: (ledger: readonly LedgerEntry[]) => void;
 }
 
 /**
  * Runs one pipeline: gathers what the shards read at every epoch, keeps the open windows, publishes, saves checkpoints.
  *
- *     epoch: shards flush ▶ merge ▶ rows of closed and changed windows ▶ sinks ▶ records set aside ▶ checkpoint when due
+ *     epoch: shards flush ▶ merge ▶ rows of closed, changed and reopened windows ▶ sinks ▶ records set aside
+ *            ▶ checkpoint when due
  *
  * While an epoch is being written the shards read on, up to their bounds; so a slow or absent sink makes reading wait and
  * memory stays bounded.
@@ -64,6 +73,16 @@ export class PipelineRunner {
   #lastError: PipelineStatus["lastError"] = null;
   #partitions: PartitionLedger[] = [];
   #windows: WindowState;
+  #generation = 0;
+  #floorMs: number | null = null;
+  #topicId: string | null = null;
+  /** Windows that start at or before this cannot be computed again. */
+  #goneMs = -Infinity;
+  /** The last sample of each partition in the history. */
+  #sampled = new Map<number, Sample>();
+  #deadThreshold: DeadThreshold | null = null;
+  /** Why to stop, told from outside. */
+  #fenced: ((error: Error) => void) | null = null;
   #epoch = 0;
   #rowsWritten = 0;
   #checkpointAtMs: number | null = null;
@@ -95,6 +114,10 @@ export class PipelineRunner {
     // Writing outlives the signal by a little, so that an epoch under way is not torn. It ends at once when a shard fails.
     const writing = new AbortController();
     const ended = new AbortController();
+    this.#fenced = (error) => {
+      writing.abort(error);
+      this.#poked.resolve();
+    };
     const onStop = () => {
       const late = new UnavailableError("the pipeline was stopped before its last results were written");
       this.#deps.clock.sleep(STOP_WITHIN_MS, ended.signal).then(() => writing.abort(late), () => {});
@@ -103,8 +126,9 @@ export class PipelineRunner {
     signal.addEventListener("abort", onStop, { once: true });
     const shards: ShardHandle[] = [];
     try {
-      await this.#restore(signal);
-      await this.#openShards(shards, writing);
+      const { checkpoint, lookback } = await this.#restore(signal);
+      await this.#resumeSinks(checkpoint, writing.signal);
+      await this.#openShards(shards, { writing, lookback });
       this.#state = "running";
       await this.#turn(shards, { signal, writing: writing.signal });
       // What was read so far is published and saved, so that the next start goes on exactly here.
@@ -122,21 +146,43 @@ export class PipelineRunner {
       this.#lastError = { atMs: this.#deps.clock.now(), message: this.#reason };
       throw error;
     } finally {
+      this.#fenced = null;
       signal.removeEventListener("abort", onStop);
       ended.abort();
       await Promise.allSettled(shards.map((shard) => shard.close()));
     }
   }
 
+  /** Stops at once, because another process owns the pipeline now: nothing more is written. */
+  fence(error: ConflictError): void {
+    this.#fenced?.(error);
+  }
+
+  /**
+   * Lets the sinks find out what they wrote since the checkpoint. The first checkpoint is saved before anything is written, so
+   * that a crash before the second one finds the sinks' positions.
+   */
+  async #resumeSinks(saved: Checkpoint | null, signal: AbortSignal): Promise<void> {
+    const { sink, setAside } = this.#deps;
+    await sink.resume(saved?.sinks.results ?? null, { signal });
+    await setAside.resume(saved?.sinks.setAside ?? null, { signal });
+    if (!saved) await this.#save();
+  }
+
   /** Spreads the partitions over the hosts; what is open when one refuses is in `shards`. */
-  async #openShards(shards: ShardHandle[], writing: AbortController): Promise<void> {
+  async #openShards(
+    shards: ShardHandle[],
+    { writing, lookback }: { writing: AbortController; lookback: Lookback },
+  ): Promise<void> {
     const starts = Map.groupBy(
-      this.#partitions.map(({ start }) => start),
+      this.#partitions.map((ledger) => ({ ...lookback.startAt(ledger.sample()), ...ledger.start })),
       ({ partition }) => partition % this.#deps.hosts.length,
     );
+    const { plan } = this;
+    const task = { plan, floorMs: this.#floorMs ?? -Infinity, goneMs: this.#goneMs };
     for (const [host, partitions] of starts) {
       shards.push(
-        await this.#deps.hosts[host].open(this.plan, partitions, {
+        await this.#deps.hosts[host].open({ ...task, partitions }, {
           onFull: () => this.#poked.resolve(),
           onWaiting: (reason) => this.setWaiting(`reading (${host})`, reason),
           onFailed: (error) => {
@@ -157,14 +203,18 @@ export class PipelineRunner {
     let early = -Infinity;
     let saved = clock.monotonic();
     const ended = new AbortController();
-    let outgrown = null as Error | null;
-    const looking = this.#outgrown(ended.signal).then((error) => outgrown = error);
+    let grown = null as Error | null;
+    const looking = outgrown(this.plan.topic, this.#partitions.length, {
+      clock,
+      signal: ended.signal,
+      ask: (ask) => this.#askBrokers(ended.signal, ask),
+    }).then((error) => grown = error);
     try {
       while (!signal.aborted) {
         await Promise.race([this.#pause(EPOCH_MS, signal), this.#poked.promise]);
         this.#poked = Promise.withResolvers();
         writing.throwIfAborted();
-        if (outgrown) throw outgrown;
+        if (grown) throw grown;
         const now = clock.monotonic();
         const isEarly = this.plan.emitEveryMs !== null && now - early >= this.plan.emitEveryMs;
         if (isEarly) early = now;
@@ -230,41 +280,27 @@ export class PipelineRunner {
     return `results have been on their way to ${this.#deps.sink.name} for ${Math.round(seconds)} s without an answer`;
   }
 
+  /** Where every record ended, by partition. */
+  ledger(): LedgerEntry[] {
+    return this.#partitions.map((partition) => partition.entry());
+  }
+
   /** Takes up the last checkpoint, or the beginning of the topic. */
-  async #restore(signal: AbortSignal): Promise<void> {
+  async #restore(signal: AbortSignal): Promise<Restored> {
     const { plan } = this;
-    const checkpoint = await this.#deps.checkpoints.load(plan.name);
-    if (checkpoint && checkpoint.fingerprint !== plan.fingerprint) {
-      throw new ConfigError({
-        where: `streams: ${plan.name}`,
-        problem:
-          "the definition changed what it computes since the last checkpoint, so the saved windows do not fit it. " +
-          "Give it a new name, or remove its checkpoint to compute the whole topic again",
-      });
-    }
-    const saved = new Map(checkpoint?.partitions.map((partition) => [partition.partition, partition]));
-    const { all, earliest } = await this.#askBrokers(signal, async (cluster) => {
-      const found = await cluster.leaders(plan.topic);
-      if (!found) throw new UnavailableError(`Topic ${plan.topic} does not exist (yet)`);
-      const all = [...found.leaders.keys()];
-      const unread = all.filter((partition) => !saved.has(partition));
-      return { all, earliest: unread.length > 0 ? await cluster.offsets(plan.topic, unread, "earliest") : null };
-    });
-    // A partition added later cannot add to windows that closed without it: its records for those are late.
-    const closedMs = checkpoint
-      ? leastWatermark(checkpoint.partitions.map((partition) => new PartitionLedger(plan, partition)))
-      : -Infinity;
-    const raisedToMs = closedMs === -Infinity ? null : closedMs;
-    this.#partitions = all.map((partition) =>
-      new PartitionLedger(
-        plan,
-        saved.get(partition) ?? { partition, position: earliest!.get(partition)!, maxEventTimeMs: null, raisedToMs },
-      )
-    );
-    this.#windows = new WindowState(plan);
-    for (const batch of checkpoint?.panes ?? []) this.#windows.merge(batch);
+    const restored = await this.#askBrokers(signal, (cluster) => restore(plan, cluster, this.#deps));
+    const { checkpoint } = restored;
+    this.#partitions = restored.partitions;
+    this.#windows = restored.windows;
+    this.#generation = restored.generation;
+    this.#topicId = restored.topicId;
+    this.#goneMs = restored.goneMs;
+    this.#floorMs = checkpoint?.floorMs ?? null;
     this.#epoch = checkpoint?.epoch ?? 0;
     this.#checkpointAtMs = checkpoint?.savedAtMs ?? null;
+    this.#sampled = new Map(this.#partitions.map((ledger) => [ledger.partition, ledger.sample()]));
+    this.#deadThreshold = plan.deadLetters && new DeadThreshold(plan.deadLetters);
+    return restored;
   }
 
   /** One epoch: all that was read until now is merged, and what follows from it is made durable. */
@@ -272,7 +308,7 @@ export class PipelineRunner {
     shards: readonly ShardHandle[],
     { early, signal }: { early: boolean; signal: AbortSignal },
   ): Promise<void> {
-    const { clock, sink, setAside, onRows } = this.#deps;
+    const { clock, setAside } = this.#deps;
     const raises = idleRaises(this.#partitions, {
       nowMs: clock.now(),
       latestEndMs: this.#windows.latestEndMs,
@@ -283,21 +319,75 @@ export class PipelineRunner {
     this.#merge(flushes);
     this.#writingSince = clock.monotonic();
     this.#epoch++;
+    const options = { epoch: this.#epoch, signal };
+    const reopened = this.#takeReopened(flushes);
     // When nothing more comes, what changed is shown at once instead of at the next turn.
     const isQuiet = this.plan.emitEveryMs !== null && flushes.every(({ panes }) => panes.length === 0);
-    const rows = this.#windows.publish(this.#watermarkMs(), early || isQuiet);
+    await this.#write(this.#windows.publish(this.#watermarkMs(), early || isQuiet), options);
+    if (reopened.length > 0) await this.#reopen(reopened, options);
     const aside = flushes.flatMap((flush) => flush.setAside);
-    const options = { epoch: this.#epoch, signal };
-    if (rows.length > 0) {
-      await sink.write(rows, options);
-      this.#rowsWritten += rows.length;
-      onRows(rows);
-    }
     if (aside.length > 0) await setAside.write(aside, options);
     this.#writingSince = null;
     const now = clock.monotonic();
     this.#rateIn.note(now, this.#buckets().consumed);
     this.#rateOut.note(now, this.#rowsWritten);
+    this.#checkDead(flushes, aside);
+  }
+
+  async #write(rows: ResultRows, options: WriteOptions): Promise<void> {
+    if (rows.length === 0) return;
+    await this.#deps.sink.write(rows, options);
+    this.#rowsWritten += rows.length;
+    this.#deps.onRows(rows);
+  }
+
+  /** Of records that came back after their windows had closed in their own partitions: those whose windows are closed in all. */
+  #takeReopened(flushes: readonly ShardFlush[]): PaneBatch[] {
+    const watermarkMs = this.#watermarkMs();
+    const { sizeMs } = this.plan.window;
+    // One that is past and still there is published below, with all that is in it.
+    const isOpen = (startMs: number) => this.#windows.has(startMs) || startMs + sizeMs > watermarkMs;
+    const closed = new WindowState(this.plan);
+    for (const { reopened } of flushes) {
+      if (reopened === null) continue;
+      closed.merge(reopened, (startMs) => !isOpen(startMs));
+      this.#windows.merge(reopened, isOpen);
+    }
+    return closed.batches();
+  }
+
+  /** Computes closed windows again, with the records that came back, and publishes what changed in them. */
+  async #reopen(reopened: readonly PaneBatch[], options: WriteOptions): Promise<void> {
+    const { clock, hosts, history } = this.#deps;
+    // All samples are committed but for what this epoch adds, which changes no window that has closed.
+    const lookback = new Lookback(this.plan, await history.load(this.plan.name));
+    const { signal } = options;
+    const generation = this.#generation;
+    const rows = recompute(this.plan, reopened, {
+      clock,
+      hosts,
+      signal,
+      lookback,
+      generation,
+      ledgers: this.#partitions,
+    });
+    for await (const some of rows) await this.#write(some, options);
+  }
+
+  /** @throws ConfigError when too many records are dead letters: the topic holds something else than the definition says */
+  #checkDead(flushes: readonly ShardFlush[], aside: readonly SetAsideRecord[]): void {
+    const sum = (pick: "consumed" | "dead") =>
+      flushes.reduce((total, flush) => total + flush.partitions.reduce((all, progress) => all + progress[pick], 0), 0);
+    const causes = aside.filter(({ why }) => why === "dead").map(({ reason }) => reason);
+    if (!this.#deadThreshold?.note(sum("consumed"), sum("dead"))) return;
+    const { dead, of } = this.plan.deadLetters!;
+    throw new ConfigError({
+      where: `streams: ${this.plan.name}`,
+      problem:
+        `${dead} of the last ${of} records of ${this.plan.topic} could not be read, so it stopped instead of setting ` +
+        `all of them aside. Lately: ${[...new Set(causes)].slice(-3).join("; ")}. Mend what writes them, or the ` +
+        "definition's schema; or allow it with deadLetters: { stopAt: ... }, and start again",
+    });
   }
 
   #merge(flushes: readonly ShardFlush[]): void {
@@ -317,37 +407,33 @@ export class PipelineRunner {
   }
 
   async #save(): Promise<void> {
-    await this.#deps.checkpoints.save(this.plan.name, {
+    const { checkpoints, history, sink, setAside, clock, onSaved } = this.#deps;
+    // Ahead of the checkpoint: what is in the history only is left out when it is read.
+    const samples = this.#partitions.map((ledger) => ledger.sample()).filter((sample) => this.#isNews(sample));
+    if (samples.length > 0) await history.append(this.plan.name, samples);
+    for (const sample of samples) this.#sampled.set(sample.partition, sample);
+    await checkpoints.save(this.plan.name, {
       fingerprint: this.plan.fingerprint,
+      generation: this.#generation,
+      floorMs: this.#floorMs,
+      topicId: this.#topicId,
       epoch: this.#epoch,
-      savedAtMs: this.#deps.clock.now(),
+      savedAtMs: clock.now(),
+      sinks: { results: sink.position(), setAside: setAside.position() },
       partitions: this.#partitions.map((partition) => partition.checkpoint()),
       panes: this.#windows.batches(),
     });
     for (const partition of this.#partitions) partition.saved();
-    this.#checkpointAtMs = this.#deps.clock.now();
-    this.#deps.onSaved(new Map(this.#partitions.map(({ partition, position }) => [partition, position])));
+    this.#checkpointAtMs = clock.now();
+    onSaved(this.ledger());
   }
 
-  /**
-   * Resolves with why to start again, once the topic has more partitions or must not be looked at any more; with null at the
-   * signal. Goes on beside the epochs: a broker that does not answer must not hold results back.
-   */
-  async #outgrown(signal: AbortSignal): Promise<Error | null> {
-    const { topic } = this.plan;
-    for (;;) {
-      try {
-        await this.#deps.clock.sleep(PARTITION_CHECK_MS, signal);
-        const found = await this.#askBrokers(signal, (cluster) => cluster.leaders(topic));
-        const count = found?.leaders.length ?? 0;
-        if (count > this.#partitions.length) {
-          return new UnavailableError(`Topic ${topic} grew to ${count} partitions; starting again with all of them`);
-        }
-      } catch (error) {
-        if (signal.aborted) return null;
-        if (!(error instanceof UnavailableError)) return error as Error;
-      }
-    }
+  /** Whether a sample tells what the history does not: an idle decision, whose place has to be known, or another window. */
+  #isNews({ partition, maxEventTimeMs, raisedToMs }: Sample): boolean {
+    const last = this.#sampled.get(partition)!;
+    const { sizeMs, offsetMs } = this.plan.window;
+    const window = (timeMs: number | null) => timeMs === null ? null : tumblingStart(timeMs, sizeMs, offsetMs);
+    return raisedToMs !== last.raisedToMs || window(maxEventTimeMs) !== window(last.maxEventTimeMs);
   }
 
   /** Asks over connections that are closed afterwards, and at the signal: a stop does not wait for an answer. */
@@ -401,10 +487,6 @@ export class PipelineRunner {
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     await this.#deps.clock.sleep(ms, signal).catch(() => {});
   }
-}
-
-function leastWatermark(partitions: readonly PartitionLedger[]): number {
-  return partitions.length === 0 ? -Infinity : Math.min(...partitions.map(({ watermarkMs }) => watermarkMs));
 }
 
 function describe(plan: Plan): PipelineStatus["definition"] {

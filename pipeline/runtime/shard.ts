@@ -17,12 +17,16 @@ import { BatchScanner, readHeaders } from "../log/record_batch.ts";
 import { Records } from "../log/records.ts";
 import { GROUP_KEY_BYTES_MAX } from "../operators/group_key.ts";
 import type { PaneBatch } from "../operators/panes.ts";
-import { WindowAggregate } from "../operators/window_aggregate.ts";
+import { Deduplicator } from "../operators/deduplicate.ts";
+import { type Folded, WindowAggregate } from "../operators/window_aggregate.ts";
 import { compileFilter } from "../plan/kernel.ts";
 import type { AvroSchema, Plan } from "../plan/plan.ts";
 import type { SetAsideRecord } from "../sinks/sink.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
 import { PartitionWatermark } from "../windows/watermark.ts";
+import { type PartitionProgress, PartitionState, REDRIVEN_MAX } from "./partition_state.ts";
+import { type RedrivenRow, redrivenRows } from "./redrive_headers.ts";
+import type { ShardTask } from "./shard_task.ts";
 
 /** Rows of a chunk: what fits the second-level cache with its columns. */
 export const CHUNK_ROWS = 2048;
@@ -41,40 +45,17 @@ const UNTIMED = "the event time is null, out of range, or more than a day after 
 
 const UNKEYED = `the group key is no UTF-8 text, or longer than ${GROUP_KEY_BYTES_MAX} bytes`;
 
+const OVERDRIVEN = `${REDRIVEN_MAX} records of this partition came back already: rewind the pipeline instead`;
+
 const UNSTORABLE = "a date or time that is a key, or counts for a min or max, is before the year -4000 or after 9999";
-
-/** Where to go on in a partition. */
-export interface PartitionStart {
-  readonly partition: number;
-  readonly position: number;
-  /** -Infinity before the first record. */
-  readonly maxEventTimeMs: number;
-  /** -Infinity when no idle decision was made. */
-  readonly raisedToMs: number;
-}
-
-/** How far a partition has come, and what became of its records since the flush before. */
-export interface PartitionProgress extends PartitionStart {
-  readonly highWatermark: number;
-  /** Kafka timestamp of the last record, -1 before the first. */
-  readonly timestampMs: number;
-  /**
-   * How long the broker had answered "nothing new" when it last answered, milliseconds. Stands still while nothing is heard:
-   * records may wait in a log that is out of reach.
-   */
-  readonly quietMs: number;
-  readonly aggregated: number;
-  readonly filtered: number;
-  readonly late: number;
-  readonly dead: number;
-  readonly duplicate: number;
-}
 
 /** All that a shard has to tell at an epoch: exactly the effect of the records up to each partition's position. */
 export interface ShardFlush {
   readonly panes: PaneBatch;
   readonly partitions: readonly PartitionProgress[];
   readonly setAside: readonly SetAsideRecord[];
+  /** Records that came back after their windows had closed, and nothing else of those windows; null when there are none. */
+  readonly reopened: PaneBatch | null;
 }
 
 export interface ShardOptions {
@@ -88,19 +69,11 @@ export interface ShardOptions {
   readonly onFull: () => void;
 }
 
-interface PartitionState {
-  readonly partition: number;
-  readonly watermark: PartitionWatermark;
-  position: number;
-  highWatermark: number;
-  timestampMs: number;
-  lastRecordAt: number;
-  lastAnswerAt: number;
-  aggregated: number;
-  filtered: number;
-  late: number;
-  dead: number;
-  duplicate: number;
+/** Rows `[from, to)` of a chunk with the same schema id; one row when it is one that came back. */
+interface Run {
+  readonly from: number;
+  readonly to: number;
+  readonly back: RedrivenRow | null;
 }
 
 /** A decoder for a writer schema, or why there is none. */
@@ -108,6 +81,7 @@ type Reading = { readonly decoder: Decoder } | { readonly refusal: string };
 
 export class Shard {
   readonly plan: Plan;
+  readonly #task: ShardTask;
   readonly #options: ShardOptions;
   readonly #scanner = new BatchScanner({ decompressedBytesMax: DECOMPRESSED_BYTES_MAX });
   readonly #records = new Records(CHUNK_ROWS);
@@ -116,6 +90,8 @@ export class Shard {
   readonly #everyRow = Int32Array.from({ length: CHUNK_ROWS }, (_, row) => row);
   readonly #filter: ReturnType<typeof compileFilter> | null;
   readonly #windows: WindowAggregate;
+  /** Made when the first record comes back. */
+  #reopened: WindowAggregate | null = null;
   readonly #partitions: ReadonlyMap<number, PartitionState>;
   readonly #readings = new Map<number, Reading>();
   #setAside: SetAsideRecord[] = [];
@@ -124,26 +100,20 @@ export class Shard {
   #turn: Promise<void> = Promise.resolve();
   #closed = false;
 
-  constructor(plan: Plan, partitions: readonly PartitionStart[], options: ShardOptions) {
+  constructor(task: ShardTask, options: ShardOptions) {
+    const { plan, partitions } = task;
     this.plan = plan;
+    this.#task = task;
     this.#options = options;
     this.#columns = new Columns(plan.fields.map(({ type }) => type), CHUNK_ROWS);
     this.#filter = plan.where && compileFilter(plan.where.expression, plan.fields);
-    this.#windows = new WindowAggregate(plan, CHUNK_ROWS);
-    this.#partitions = new Map(partitions.map((start) => [start.partition, {
-      partition: start.partition,
-      position: start.position,
-      watermark: new PartitionWatermark(plan.allowedLatenessMs, start),
-      highWatermark: -1,
-      timestampMs: -1,
-      lastRecordAt: options.clock.monotonic(),
-      lastAnswerAt: options.clock.monotonic(),
-      aggregated: 0,
-      filtered: 0,
-      late: 0,
-      dead: 0,
-      duplicate: 0,
-    }]));
+    this.#windows = new WindowAggregate(plan, CHUNK_ROWS, task);
+    const now = options.clock.monotonic();
+    const { allowedLatenessMs } = plan;
+    this.#partitions = new Map(partitions.map((start) => {
+      const deduplicator = plan.dedupe && new Deduplicator(plan, CHUNK_ROWS);
+      return [start.partition, new PartitionState(start, { allowedLatenessMs, now, deduplicator })];
+    }));
   }
 
   get partitions(): number[] {
@@ -171,9 +141,28 @@ export class Shard {
     const state = this.#partitions.get(part.partition)!;
     state.highWatermark = part.highWatermark;
     state.lastAnswerAt = this.#options.clock.monotonic();
-    if (part.end === part.start) return;
+    while (!this.#closed) {
+      state.pass();
+      const { limit } = state;
+      if (state.position >= limit) {
+        this.#options.onFull();
+        return;
+      }
+      if (part.end > part.start) await this.#takeUpTo(state, part, limit);
+      if (state.position < limit) return;
+    }
+  }
+
+  /** Takes what the part holds before `limit`. */
+  async #takeUpTo(state: PartitionState, part: FetchedPart, limit: number): Promise<void> {
     const scanner = this.#scanner;
-    scanner.start(part.frame, { start: part.start, end: part.end, fromOffset: state.position });
+    scanner.start(part.frame, {
+      start: part.start,
+      end: part.end,
+      fromOffset: state.position,
+      until: limit,
+      aborted: part.aborted,
+    });
     let more = true;
     while (more) {
       while (this.#full() && !this.#closed) {
@@ -183,20 +172,27 @@ export class Shard {
       if (this.#closed) return;
       more = scanner.scan(this.#records);
       const { length } = this.#records;
-      for (let from = 0; from < length;) {
-        const to = this.#endOfRun(from);
-        const pending = this.#run(state, from, to);
-        if (pending) await pending;
-        state.position = this.#records.offsets[to - 1] + 1;
-        from = to;
-      }
-      if (length > 0) {
-        state.timestampMs = this.#records.timestamps[length - 1];
-        state.lastRecordAt = this.#options.clock.monotonic();
-      }
+      if (length > 0) await this.#takeRows(state);
       for (const batch of scanner.unreadable.splice(0)) this.#setBatchAside(state, batch);
       state.position = scanner.nextOffset;
     }
+  }
+
+  async #takeRows(state: PartitionState): Promise<void> {
+    const { length, offsets, timestamps } = this.#records;
+    const redriven = redrivenRows(this.#records);
+    let next = 0;
+    for (let from = 0; from < length;) {
+      const back = next < redriven.length && redriven[next].row === from ? redriven[next++] : null;
+      const to = back ? from + 1 : Math.min(this.#endOfRun(from), redriven[next]?.row ?? length);
+      state.fates.consumed += to - from;
+      const pending = this.#run(state, { from, to, back });
+      if (pending) await pending;
+      state.position = offsets[to - 1] + 1;
+      from = to;
+    }
+    state.timestampMs = timestamps[length - 1];
+    state.lastRecordAt = this.#options.clock.monotonic();
   }
 
   /**
@@ -206,37 +202,19 @@ export class Shard {
   flush(raises: ReadonlyMap<number, number>): ShardFlush {
     const partitions = [...this.#partitions.values()].map((state): PartitionProgress => {
       const raise = raises.get(state.partition);
-      if (raise !== undefined) state.watermark.raise(raise);
-      const progress = {
-        partition: state.partition,
-        position: state.position,
-        maxEventTimeMs: state.watermark.maxEventTimeMs,
-        raisedToMs: state.watermark.raisedToMs,
-        highWatermark: state.highWatermark,
-        timestampMs: state.timestampMs,
-        quietMs: Math.max(0, state.lastAnswerAt - state.lastRecordAt),
-        aggregated: state.aggregated,
-        filtered: state.filtered,
-        late: state.late,
-        dead: state.dead,
-        duplicate: state.duplicate,
-      };
-      state.aggregated =
-        state.filtered =
-        state.late =
-        state.dead =
-        state.duplicate =
-          0;
-      return progress;
+      if (raise !== undefined) state.raise(raise);
+      return state.progress();
     });
     const panes = this.#windows.panes.batch();
     this.#windows.panes.clear();
+    const reopened = this.#reopened && this.#reopened.panes.length > 0 ? this.#reopened.panes.batch() : null;
+    this.#reopened?.panes.clear();
     const setAside = this.#setAside;
     this.#setAside = [];
     this.#setAsideBytes = 0;
     this.#flushed.resolve();
     this.#flushed = Promise.withResolvers();
-    return { panes, partitions, setAside };
+    return { panes, partitions, setAside, reopened };
   }
 
   /** Ends a `take` that waits for a flush, and takes nothing more. */
@@ -264,11 +242,20 @@ export class Shard {
   }
 
   /** Processes one run; asynchronous only when its schema has to be looked up. */
-  #run(state: PartitionState, from: number, to: number): Promise<void> | void {
-    const { data, valueStart, valueEnd } = this.#records;
+  #run(state: PartitionState, run: Run): Promise<void> | void {
+    const { from, to, back } = run;
+    const { data, valueStart, valueEnd, offsets } = this.#records;
+    if (back !== null) {
+      const isOthers = back.pipeline !== null && back.pipeline !== this.plan.name;
+      if (isOthers || state.hasCounted(back.source, offsets[from])) {
+        state.fates.duplicate++;
+        return;
+      }
+      if (!state.hasRoomFor(back.source)) return this.#setRowAside(state, from, { why: "dead", reason: OVERDRIVEN });
+    }
     if (valueStart[from] < 0) {
       // A null value marks a deleted key in a compacted topic; there is no event in it.
-      state.filtered += to - from;
+      state.fates.filtered += to - from;
       return;
     }
     const id = schemaIdAt(data, valueStart[from], valueEnd[from]);
@@ -282,8 +269,8 @@ export class Shard {
       return;
     }
     const reading = this.#readings.get(id);
-    if (reading) return this.#fold(state, { from, to, reading });
-    return this.#lookUp(id).then((found) => this.#fold(state, { from, to, reading: found }));
+    if (reading) return this.#fold(state, run, reading);
+    return this.#lookUp(id).then((found) => this.#fold(state, run, found));
   }
 
   async #lookUp(id: number): Promise<Reading> {
@@ -310,51 +297,100 @@ export class Shard {
     }
   }
 
-  #fold(state: PartitionState, run: { from: number; to: number; reading: Reading }): void {
-    if ("refusal" in run.reading) {
-      for (let row = run.from; row < run.to; row++) {
-        this.#setRowAside(state, row, { why: "dead", reason: run.reading.refusal });
-      }
+  #fold(state: PartitionState, { from, to, back }: Run, reading: Reading): void {
+    const { fates, watermark } = state;
+    if ("refusal" in reading) {
+      for (let row = from; row < to; row++) this.#setRowAside(state, row, { why: "dead", reason: reading.refusal });
       return;
     }
     const columns = this.#columns;
-    run.reading.decoder.decode(this.#records, run.from, run.to, columns);
+    reading.decoder.decode(this.#records, from, to, columns);
     const decoded = columns.bad.length;
     const selection = this.#filter ? this.#selection : this.#everyRow;
     const selected = this.#filter ? this.#filter(columns, selection) : columns.length;
     // The filter adds the rows it cannot compute, such as an overflow.
     for (const { row, reason } of columns.bad) this.#setRowAside(state, row, { why: "dead", reason });
     const uncomputable = columns.bad.length - decoded;
+    fates.filtered += columns.length - selected - uncomputable;
     const { timestamps } = this.#records;
-    const folded = this.#windows.fold(columns, { selection, selected, watermark: state.watermark, timestamps });
-    state.aggregated += folded.aggregated;
-    state.filtered += columns.length - selected - uncomputable;
+    const chosen = { selection, selected, timestamps };
+    const { deduplicator: dedupe, isLearning } = state;
+    const folded = this.#windows.fold(columns, { ...chosen, watermark, dedupe, isLearning });
+    dedupe?.forget(watermark.currentMs);
+    const reopens = back !== null && folded.lateLength > 0 && !this.#isGone(folded.times[folded.late[0]]);
+    if (!reopens) {
+      this.#account(state, folded);
+      if (back !== null && folded.aggregated > 0) this.#countBack(state, back, folded.times);
+      return;
+    }
+    const windows = this.#task.onlyWindows
+      ? this.#windows
+      : this.#reopened ??= new WindowAggregate(this.plan, CHUNK_ROWS);
+    // No window has closed for a record that came back.
+    const open = new PartitionWatermark(0);
+    const again = windows.fold(columns, { ...chosen, watermark: open, dedupe: null, isLearning });
+    this.#account(state, again);
+    if (again.aggregated > 0) this.#countBack(state, back, again.times);
+  }
+
+  /** Notes what became of a chunk's rows, and sets aside those that were not aggregated. */
+  #account(state: PartitionState, folded: Folded): void {
+    const { fates } = state;
+    const { source } = this.#columns;
+    fates.aggregated += folded.aggregated;
+    fates.duplicate += folded.duplicate;
     for (let i = 0; i < folded.lateLength; i++) {
       const row = folded.late[i];
-      this.#setRowAside(state, columns.source[row], { why: "late", reason: this.#lateReason(folded.times[row]) });
+      const windowStartMs = this.#windowStart(folded.times[row]);
+      this.#setRowAside(state, source[row], { why: "late", reason: this.#lateReason(windowStartMs), windowStartMs });
     }
     for (let i = 0; i < folded.unusableLength; i++) {
       const row = folded.unusable[i];
-      const reason = Number.isNaN(folded.times[row]) ? UNTIMED : folded.beyond?.[row] === 1 ? UNSTORABLE : UNKEYED;
-      this.#setRowAside(state, columns.source[row], { why: "dead", reason });
+      const isTimed = !Number.isNaN(folded.times[row]);
+      const reason = !isTimed ? UNTIMED : folded.beyond?.[row] === 1 ? UNSTORABLE : UNKEYED;
+      const windowStartMs = isTimed ? this.#windowStart(folded.times[row]) : null;
+      this.#setRowAside(state, source[row], { why: "dead", reason, windowStartMs });
     }
   }
 
-  #lateReason(timeMs: number): string {
-    const { sizeMs, offsetMs } = this.plan.window;
-    const start = tumblingStart(timeMs, sizeMs, offsetMs);
-    return `window [${new Date(start).toISOString()}, ${new Date(start + sizeMs).toISOString()}) had closed: ` +
-      "the partition's watermark was past its end";
+  #countBack(state: PartitionState, { row, source }: RedrivenRow, times: Float64Array): void {
+    // The only row of its run.
+    state.countRedriven({ source, offset: this.#records.offsets[row], windowStartMs: this.#windowStart(times[0]) });
   }
 
-  #setRowAside(state: PartitionState, row: number, cause: { why: "late" | "dead"; reason: string }): void {
-    state[cause.why]++;
+  /** Whether a closed window's records are not all in the log any more. */
+  #isGone(timeMs: number): boolean {
+    return this.#windowStart(timeMs) <= (this.#task.goneMs ?? -Infinity);
+  }
+
+  #windowStart(timeMs: number): number {
+    const { sizeMs, offsetMs } = this.plan.window;
+    return tumblingStart(timeMs, sizeMs, offsetMs);
+  }
+
+  #lateReason(start: number): string {
+    const { sizeMs } = this.plan.window;
+    const gone = start <= (this.#task.goneMs ?? -Infinity)
+      ? "; it cannot be computed again, because the log does not hold all of its records any more"
+      : "";
+    return `window [${new Date(start).toISOString()}, ${new Date(start + sizeMs).toISOString()}) had closed: ` +
+      `the partition's watermark was past its end${gone}`;
+  }
+
+  #setRowAside(
+    state: PartitionState,
+    row: number,
+    cause: { why: "late" | "dead"; reason: string; windowStartMs?: number | null },
+  ): void {
+    state.fates[cause.why]++;
+    if (state.isLearning) return;
     const records = this.#records;
     const { data } = records;
     const bytes = (start: number, end: number) => start < 0 ? null : data.slice(start, end);
     const value = bytes(records.valueStart[row], records.valueEnd[row]);
     const id = schemaIdAt(data, records.valueStart[row], records.valueEnd[row]);
     this.#keep({
+      windowStartMs: null,
       ...cause,
       topic: this.plan.topic,
       partition: state.partition,
@@ -364,12 +400,13 @@ export class Shard {
       value,
       headers: readHeaders(data, records.headersStart[row], records.headersEnd[row]) ?? [],
       schemaId: id < 0 ? null : id,
-      windowStartMs: null,
     });
   }
 
   #setBatchAside(state: PartitionState, batch: BatchScanner["unreadable"][number]): void {
-    state.dead += batch.count;
+    state.fates.consumed += batch.count;
+    state.fates.dead += batch.count;
+    if (state.isLearning) return;
     this.#keep({
       why: "dead",
       reason: `${batch.count} records: ${batch.reason}. The value is the whole batch as it was fetched`,
@@ -381,6 +418,7 @@ export class Shard {
       value: batch.bytes,
       headers: [],
       schemaId: null,
+      windowStartMs: null,
     });
   }
 

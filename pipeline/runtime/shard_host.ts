@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { Plan } from "../plan/plan.ts";
-import type { PartitionStart, ShardFlush } from "./shard.ts";
+import type { ShardFlush } from "./shard.ts";
+import type { ShardTask } from "./shard_task.ts";
 
 /** What a running shard tells its runner unasked. */
 export interface ShardEvents {
-  /** Reading waits for a flush. */
+  /** Reading waits for a flush, or has come to the end of what was asked for. */
   readonly onFull: () => void;
   /** Why nothing can be read at the moment; null once it goes on. */
   readonly onWaiting: (reason: string | null) => void;
@@ -29,5 +29,5 @@ export interface ShardHandle {
 }
 
 export interface ShardHost {
-  open(plan: Plan, partitions: readonly PartitionStart[], events: ShardEvents): Promise<ShardHandle>;
+  open(task: ShardTask, events: ShardEvents): Promise<ShardHandle>;
 }

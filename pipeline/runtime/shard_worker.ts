@@ -5,10 +5,10 @@
  */
 import { systemClock } from "../clock.ts";
 import { transferable } from "../operators/panes.ts";
-import type { Plan } from "../plan/plan.ts";
 import { LocalShardHost, type SourceOptions } from "./local_shard_host.ts";
-import type { PartitionStart, ShardFlush } from "./shard.ts";
+import type { ShardFlush } from "./shard.ts";
 import type { ShardHandle } from "./shard_host.ts";
+import type { ShardTask } from "./shard_task.ts";
 
 /** What the runner's thread asks for. `shard` names one shard of this worker, `request` the answer waited for. */
 export type ToWorker =
@@ -16,8 +16,7 @@ export type ToWorker =
     readonly kind: "open";
     readonly shard: number;
     readonly request: number;
-    readonly plan: Plan;
-    readonly partitions: readonly PartitionStart[];
+    readonly task: ShardTask;
     readonly source: SourceOptions;
   }
   | {
@@ -58,7 +57,7 @@ thread.onmessage = async ({ data: message }) => {
       const host = new LocalShardHost(message.source, systemClock);
       shards.set(
         shard,
-        await host.open(message.plan, message.partitions, {
+        await host.open(message.task, {
           onFull: () => thread.postMessage({ kind: "full", shard }),
           onWaiting: (reason) => thread.postMessage({ kind: "waiting", shard, reason }),
           onFailed: ({ name, message }) => thread.postMessage({ kind: "failed", shard, error: { name, message } }),
@@ -70,6 +69,7 @@ thread.onmessage = async ({ data: message }) => {
       const bytes = flush.setAside.flatMap(({ key, value }) => [key, value]).filter((part) => part !== null);
       thread.postMessage({ kind: "done", request, flush }, [
         ...transferable(flush.panes),
+        ...(flush.reopened ? transferable(flush.reopened) : []),
         ...bytes.map((part) => part.buffer as ArrayBuffer),
       ]);
     } else {

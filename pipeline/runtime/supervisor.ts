@@ -1,6 +1,7 @@
 import type { Clock } from "../clock.ts";
 import { ConfigError, ConflictError } from "../errors.ts";
 import { OffsetOutOfRangeError } from "../log/fetcher.ts";
+import { BrokenLedgerError } from "./partition_ledger.ts";
 
 const BACK_OFF_MS = { first: 500, most: 10_000 };
 /** A run this long counts as recovered: the next failure starts with the first pause again. */
@@ -48,6 +49,6 @@ export async function supervise(
 }
 
 function isFinal(error: unknown): boolean {
-  return error instanceof ConfigError || error instanceof ConflictError ||
+  return error instanceof ConfigError || error instanceof ConflictError || error instanceof BrokenLedgerError ||
     (error as Error).name === OffsetOutOfRangeError.name;
 }

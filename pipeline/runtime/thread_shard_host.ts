@@ -1,8 +1,8 @@
 import { ConfigError, ConflictError, UnavailableError } from "../errors.ts";
-import type { Plan } from "../plan/plan.ts";
 import type { SourceOptions } from "./local_shard_host.ts";
-import type { PartitionStart, ShardFlush } from "./shard.ts";
+import type { ShardFlush } from "./shard.ts";
 import type { ShardEvents, ShardHandle, ShardHost } from "./shard_host.ts";
+import type { ShardTask } from "./shard_task.ts";
 import type { FromWorker, ToWorker, WireError } from "./shard_worker.ts";
 
 type Asked = { readonly resolve: (flush?: ShardFlush) => void; readonly reject: (error: Error) => void };
@@ -23,11 +23,11 @@ export class ThreadShardHost implements ShardHost, AsyncDisposable {
     this.#source = source;
   }
 
-  async open(plan: Plan, partitions: readonly PartitionStart[], events: ShardEvents): Promise<ShardHandle> {
+  async open(task: ShardTask, events: ShardEvents): Promise<ShardHandle> {
     const shard = ++this.#shards;
     this.#events.set(shard, events);
     try {
-      await this.#ask("open", { shard, plan, partitions, source: this.#source });
+      await this.#ask("open", { shard, task, source: this.#source });
     } catch (error) {
       this.#events.delete(shard);
       throw error;

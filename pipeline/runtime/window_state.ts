@@ -7,6 +7,9 @@ import type { ResultRows, ResultValue } from "../sinks/sink.ts";
 /** Room a new window begins with: there may be many that have few panes. */
 const SLOTS_FIRST = 16;
 
+/** More than a pane has records, so that every row of a later computation is newer than any of an earlier one. */
+export const REVISIONS_PER_GENERATION = 1e12;
+
 /** One open window: its panes, and which of them changed since they were last published. */
 interface OpenWindow {
   readonly panes: Panes;
@@ -20,8 +23,11 @@ export class WindowState {
   readonly #plan: Plan;
   readonly #windows = new Map<number, OpenWindow>();
   readonly #readKey: ReturnType<typeof createKeyReader>;
+  readonly #firstRevision: number;
 
-  constructor(plan: Plan) {
+  /** `generation`: how often the pipeline was rewound, so that its rows replace those of the computation before. */
+  constructor(plan: Plan, generation = 0) {
+    this.#firstRevision = generation * REVISIONS_PER_GENERATION;
     this.#plan = plan;
     this.columns = resultColumns(plan);
     this.#readKey = createKeyReader(plan.groupBy.map(({ field }) => plan.fields[field].type));
@@ -51,13 +57,20 @@ export class WindowState {
     return earliest;
   }
 
-  /** Adds the panes of a flush, or of a checkpoint. */
-  merge(batch: PaneBatch): void {
+  has(windowStartMs: number): boolean {
+    return this.#windows.has(windowStartMs);
+  }
+
+  /** Adds the panes of a flush, or of a checkpoint; only those of windows that `wanted` takes, if told. */
+  merge(batch: PaneBatch, wanted: (windowStartMs: number) => boolean = () => true): void {
     let start = NaN;
+    let isWanted = false;
     let window: OpenWindow | undefined;
     for (let row = 0; row < batch.length; row++) {
       if (batch.windows[row] !== start) {
         start = batch.windows[row];
+        isWanted = wanted(start);
+        if (!isWanted) continue;
         window = this.#windows.get(start);
         if (!window) {
           this.#windows.set(
@@ -66,6 +79,7 @@ export class WindowState {
           );
         }
       }
+      if (!isWanted) continue;
       const slot = window!.panes.merge(batch, row);
       if (slot >= window!.dirty.length) {
         window!.dirty = grown(window!.dirty, new Uint8Array(window!.panes.table.capacity));
@@ -100,6 +114,24 @@ export class WindowState {
     return { columns: this.columns, length: values[0].length, values };
   }
 
+  /** Final rows of the panes with these keys and windows, all of which are here; they stay. */
+  rowsOf(keys: PaneBatch): ResultRows {
+    const values: ResultValue[][] = this.columns.map(() => []);
+    for (let row = 0; row < keys.length; row++) {
+      const start = keys.windows[row];
+      const { panes } = this.#windows.get(start)!;
+      const slot = panes.table.find(
+        keys.keys,
+        row === 0 ? 0 : keys.keyEnds[row - 1],
+        keys.keyEnds[row],
+        keys.hashes[row],
+        start,
+      );
+      this.#row(values, panes, { slot, start, final: true });
+    }
+    return { columns: this.columns, length: keys.length, values };
+  }
+
   /** All open panes, for the checkpoint. */
   batches(): PaneBatch[] {
     return [...this.#windows.values()].map(({ panes }) => panes.batch());
@@ -114,7 +146,7 @@ export class WindowState {
     values[column++].push(pane.start);
     values[column++].push(pane.start + this.#plan.window.sizeMs);
     for (let i = 0; i < this.#plan.select.length; i++) values[column++].push(panes.result(i, pane.slot));
-    values[column++].push(panes.counts[pane.slot]);
+    values[column++].push(this.#firstRevision + panes.counts[pane.slot]);
     values[column].push(pane.final);
   }
 }

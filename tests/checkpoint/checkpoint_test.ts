@@ -32,6 +32,7 @@ const anyCheckpoint: fc.Arbitrary<Checkpoint> = fc.record({
   savedAtMs: whole,
   partitions: fc.array(fc.record({
     partition: count,
+    start: count,
     position: whole,
     maxEventTimeMs: fc.option(whole),
     raisedToMs: fc.option(whole),
@@ -71,6 +72,7 @@ const SAMPLE: Checkpoint = {
   savedAtMs: 1_700_000_000_000,
   partitions: [{
     partition: 0,
+    start: 0,
     position: 12,
     maxEventTimeMs: -5,
     raisedToMs: null,

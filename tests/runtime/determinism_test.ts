@@ -36,13 +36,14 @@ async function play(
   partitionLogs: readonly PartitionLog[],
   { shards, steps }: { shards: number; steps: unknown[] },
 ): Promise<Outcome> {
-  const ledgers = partitionLogs.map((_, partition) =>
-    new PartitionLedger(plan, { partition, position: 0, maxEventTimeMs: null, raisedToMs: null })
-  );
+  const ledgers = partitionLogs.map((_, partition) => PartitionLedger.fresh(plan, { partition, position: 0 }));
   const running = Array.from(
     { length: shards },
     (_, number) =>
-      new Shard(plan, ledgers.filter(({ partition }) => partition % shards === number).map(({ start }) => start), {
+      new Shard({
+        plan,
+        partitions: ledgers.filter(({ partition }) => partition % shards === number).map(({ start }) => start),
+      }, {
         clock: new VirtualClock(),
         schemaById: (id) => Promise.resolve(SCHEMAS[id]),
         onFull: () => {},

@@ -14,7 +14,7 @@ interface Given {
 }
 
 function ledgerOf({ watermark, quietMs, lag = 0 }: Given, partition: number): PartitionLedger {
-  const ledger = new PartitionLedger(plan, { partition, position: 0, maxEventTimeMs: null, raisedToMs: null });
+  const ledger = PartitionLedger.fresh(plan, { partition, position: 0 });
   ledger.advance({
     partition,
     position: 10,
@@ -28,6 +28,7 @@ function ledgerOf({ watermark, quietMs, lag = 0 }: Given, partition: number): Pa
     late: 0,
     dead: 0,
     duplicate: 0,
+    redriven: [],
     consumed: 10,
   });
   return ledger;
@@ -83,6 +84,7 @@ Deno.test("a ledger refuses to go back", () => {
     late: 0,
     dead: 0,
     duplicate: 0,
+    redriven: [],
     consumed: 0,
   };
   assert.throws(() => ledger.advance({ ...progress, position: 9 }), /position of partition 3 went back from 10 to 9/);
@@ -104,6 +106,7 @@ Deno.test("only a raise that is saved closes windows", () => {
     late: 0,
     dead: 0,
     duplicate: 0,
+    redriven: [],
     consumed: 0,
   };
   ledger.advance({ ...progress, raisedToMs: 8_000 });

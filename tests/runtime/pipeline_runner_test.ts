@@ -301,7 +301,7 @@ Deno.test("a checkpoint of another definition is refused with what to do", async
   const { result } = other.start();
   const error = await result;
   assert.ok(error instanceof ConfigError);
-  assert.match(error.message, /streams: events: the definition changed .* remove its checkpoint/);
+  assert.match(error.message, /streams: events: the definition changed .* tailrace rewind events --earliest/);
 });
 
 Deno.test("a partition added later is read from its start; its records for windows that closed without it are late", async () => {

@@ -1,5 +1,6 @@
 import type { Checkpoint, CheckpointStore } from "../../pipeline/checkpoint/checkpoint.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../pipeline/checkpoint/checkpoint.ts";
+import type { Sample } from "../../pipeline/checkpoint/history.ts";
 import type { Cluster } from "../../pipeline/log/cluster.ts";
 import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
 import { PipelineRunner, type RunnerDeps } from "../../pipeline/runtime/pipeline_runner.ts";
@@ -23,6 +24,7 @@ export class RunnerBench {
   readonly aside: SetAsideRecord[] = [];
   readonly live: ResultRows[] = [];
   readonly noted: ReadonlyMap<number, number>[] = [];
+  samples: Sample[] = [];
   saved: Uint8Array | null = null;
   saves = 0;
   flushes = 0;
@@ -74,7 +76,7 @@ export class RunnerBench {
     const cluster = {
       leaders: () => {
         this.step("leaders");
-        return Promise.resolve({ topic: "t", leaders: this.logs.map(() => 1) });
+        return Promise.resolve({ topic: "t", id: null, leaders: this.logs.map(() => 1) });
       },
       offsets: (_: string, partitions: number[]) => Promise.resolve(new Map(partitions.map((p) => [p, 0]))),
       close: () => Promise.resolve(),
@@ -109,7 +111,21 @@ export class RunnerBench {
       checkpoints: store,
       checkpointEveryMs: 450,
       onRows: (rows) => this.live.push(rows),
-      onSaved: (positions) => this.noted.push(positions),
+      history: {
+        load: () => Promise.resolve(this.samples),
+        append: (_, samples) => {
+          this.step("before history");
+          this.samples = [...this.samples, ...samples];
+          this.step("after history");
+          return Promise.resolve();
+        },
+        replace: (_, samples) => {
+          this.samples = [...samples];
+          return Promise.resolve();
+        },
+      },
+      generation: 0,
+      onSaved: (ledger) => this.noted.push(new Map(ledger.map(({ partition, position }) => [partition, position]))),
       ...deps,
     });
   }
@@ -133,10 +149,10 @@ export class RunnerBench {
 
   #host(): ShardHost {
     return {
-      open: (plan, partitions, events) => {
+      open: (task, events) => {
         this.step("open");
         this.events = events;
-        const shard = new Shard(plan, partitions, {
+        const shard = new Shard(task, {
           clock: this.clock,
           schemaById: (id) => Promise.resolve(SCHEMAS[id] ?? null),
           onFull: events.onFull,

@@ -3,7 +3,8 @@ import { startRegistry } from "../../broker/registry/mod.ts";
 import { systemClock } from "../../pipeline/clock.ts";
 import { createRegistryClient } from "../../pipeline/log/registry_client.ts";
 import { LocalShardHost, type SourceOptions } from "../../pipeline/runtime/local_shard_host.ts";
-import type { PartitionStart, ShardFlush } from "../../pipeline/runtime/shard.ts";
+import type { ShardFlush } from "../../pipeline/runtime/shard.ts";
+import type { PartitionStart } from "../../pipeline/runtime/shard_task.ts";
 import type { ShardEvents, ShardHandle, ShardHost } from "../../pipeline/runtime/shard_host.ts";
 import { ThreadShardHost } from "../../pipeline/runtime/thread_shard_host.ts";
 import { RawClient, temporaryFolder } from "../broker/kafka/support.ts";
@@ -68,7 +69,7 @@ for (const [where, make] of Object.entries(HOSTS)) {
   Deno.test(`a shard ${where} reads a topic, hands over panes and what was set aside of compressed batches`, async () => {
     await using setup = await setUp();
     const host = make(setup.source);
-    const handle = await host.open(plan, [start], quiet);
+    const handle = await host.open({ plan, partitions: [start] }, quiet);
     const event = (k: string) => encode({ k, v: 2, at: 100 });
     const bad = Uint8Array.of(9, 9, 9);
     await setup.produce([event("a"), event("b"), bad, event("a"), bad, null], true);
@@ -90,7 +91,10 @@ for (const [where, make] of Object.entries(HOSTS)) {
     await using setup = await setUp();
     const host = make(setup.source);
     const reasons: (string | null)[] = [];
-    const handle = await host.open(plan, [start], { ...quiet, onWaiting: (reason) => reasons.push(reason) });
+    const handle = await host.open({ plan, partitions: [start] }, {
+      ...quiet,
+      onWaiting: (reason) => reasons.push(reason),
+    });
     await setup.produce([encode({ k: "a", v: 1, at: 1 })]);
     await upTo(handle, 1);
     setup.behind.proxy.onRequest = () => "cut";
@@ -113,7 +117,10 @@ for (const [where, make] of Object.entries(HOSTS)) {
     await using setup = await setUp();
     const host = make(setup.source);
     const failed = Promise.withResolvers<Error>();
-    const handle = await host.open(plan, [{ ...start, position: 50 }], { ...quiet, onFailed: failed.resolve });
+    const handle = await host.open({ plan, partitions: [{ ...start, position: 50 }] }, {
+      ...quiet,
+      onFailed: failed.resolve,
+    });
     const error = await failed.promise;
     assert.equal(error.name, "OffsetOutOfRangeError");
     assert.match(error.message, /remove the pipeline's checkpoint/);
@@ -126,11 +133,11 @@ Deno.test("a worker that is ended fails its shards, and the next one opened gets
   await using setup = await setUp();
   const host = new ThreadShardHost(setup.source);
   const failed = Promise.withResolvers<Error>();
-  const handle = await host.open(plan, [start], { ...quiet, onFailed: failed.resolve });
+  const handle = await host.open({ plan, partitions: [start] }, { ...quiet, onFailed: failed.resolve });
   await host[Symbol.asyncDispose]();
   assert.match((await failed.promise).message, /The worker was ended/);
   await handle.close();
-  const again = await host.open(plan, [start], quiet);
+  const again = await host.open({ plan, partitions: [start] }, quiet);
   await setup.produce([encode({ k: "a", v: 1, at: 1 })]);
   await upTo(again, 1);
   await again.close();

@@ -28,7 +28,7 @@ function shardOf(
   plan: Plan,
   options: { clock?: VirtualClock; schemaById?: typeof registry; onFull?: () => void } = {},
 ) {
-  return new Shard(plan, [start(0), start(1)], {
+  return new Shard({ plan, partitions: [start(0), start(1)] }, {
     clock: options.clock ?? new VirtualClock(),
     schemaById: options.schemaById ?? registry,
     onFull: options.onFull ?? (() => {}),
@@ -107,11 +107,13 @@ Deno.test("every record ends in exactly one bucket, the one it belongs to, and w
           if (flushes) told.push(shard.flush(new Map()));
         }
         told.push(shard.flush(new Map()));
-        const sum = { aggregated: 0, filtered: 0, late: 0, dead: 0 };
+        const sum = { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0 };
         for (const flush of told) {
-          for (const fate of ["aggregated", "filtered", "late", "dead"] as const) sum[fate] += of(flush)[fate];
+          for (const fate of ["consumed", "aggregated", "filtered", "late", "dead"] as const) {
+            sum[fate] += of(flush)[fate];
+          }
         }
-        const expected = { aggregated: 0, filtered: 0, late: 0, dead: 0 };
+        const expected = { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0 };
         const aside: [number, Fate, Uint8Array, RegExp | undefined][] = [];
         let watermark = -Infinity;
         batches.flatMap(({ records }) => records).forEach((record, offset) => {
@@ -119,6 +121,7 @@ Deno.test("every record ends in exactly one bucket, the one it belongs to, and w
           const end = 1000 * Math.floor(record.at! / 1000) + 1000;
           const fate = record.fate ?? (end <= watermark ? "late" : "aggregated");
           expected[fate]++;
+          expected.consumed++;
           if (fate === "late" || fate === "dead") aside.push([offset, fate, record.value!, record.reason]);
         });
         assert.deepEqual(sum, expected);
@@ -157,6 +160,7 @@ Deno.test("key, headers, time and schema id of a record that is set aside are ke
     why: "dead",
     reason: "schema id 9 is not in the registry",
     schemaId: 9,
+    windowStartMs: null,
   }]);
   assert.equal(partitions[1].timestampMs, 1_234);
   assert.deepEqual([partitions[1].highWatermark, partitions[0].highWatermark], [2, -1]);

@@ -1,0 +1,130 @@
+import type { Checkpoint, CheckpointStore } from "../checkpoint/checkpoint.ts";
+import type { HistoryStore, Sample } from "../checkpoint/history.ts";
+import { ConfigError, UnavailableError } from "../errors.ts";
+import type { Cluster } from "../log/cluster.ts";
+import type { Plan } from "../plan/plan.ts";
+import { Lookback } from "./lookback.ts";
+import { PartitionLedger } from "./partition_ledger.ts";
+import { WindowState } from "./window_state.ts";
+
+/** Samples kept of a partition, and of all of a pipeline's; older ones are forgotten. */
+const SAMPLES_MAX = { ofPartition: 20_000, ofPipeline: 500_000 };
+
+/** Everything a pipeline goes on from. */
+export interface Restored {
+  /** Null when there is none yet. */
+  readonly checkpoint: Checkpoint | null;
+  readonly generation: number;
+  readonly topicId: string | null;
+  readonly partitions: PartitionLedger[];
+  readonly windows: WindowState;
+  readonly lookback: Lookback;
+  /** See `ShardTask.goneMs`. */
+  readonly goneMs: number;
+}
+
+export interface RestoreDeps {
+  readonly checkpoints: CheckpointStore;
+  readonly history: HistoryStore;
+  /** The generation to begin with where there is no checkpoint. */
+  readonly generation: number;
+}
+
+/**
+ * Takes up the last checkpoint, or the beginning of the topic.
+ *
+ * @throws ConfigError when the definition or the topic is not the one that the checkpoint is of
+ * @throws UnavailableError when the brokers are away, or the topic does not exist (yet)
+ */
+export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): Promise<Restored> {
+  const checkpoint = await deps.checkpoints.load(plan.name);
+  if (checkpoint && checkpoint.fingerprint !== plan.fingerprint) {
+    throw new ConfigError({
+      where: `streams: ${plan.name}`,
+      problem:
+        "the definition changed what it computes since the last checkpoint, so the saved windows do not fit it. " +
+        `Give it a new name, or compute again what the log still holds: tailrace rewind ${plan.name} --earliest`,
+    });
+  }
+  const found = await cluster.leaders(plan.topic);
+  if (!found) throw new UnavailableError(`Topic ${plan.topic} does not exist (yet)`);
+  const topicId = found.id ?? null;
+  assertSameTopic(plan, checkpoint, topicId);
+  const all = [...found.leaders.keys()];
+  const earliest = await cluster.offsets(plan.topic, all, "earliest");
+  const saved = new Map(checkpoint?.partitions.map((partition) => [partition.partition, partition]));
+  const known = [...saved.values()].map((partition) => new PartitionLedger(plan, partition));
+  // A partition added later cannot add to windows that closed without it: its records for those are late.
+  const closedMs = leastWatermark(known);
+  const raisedToMs = closedMs === -Infinity ? null : closedMs;
+  const partitions = all.map((partition) =>
+    known.find((ledger) => ledger.partition === partition) ??
+      PartitionLedger.fresh(plan, { partition, position: earliest.get(partition)!, raisedToMs })
+  );
+  for (const ledger of partitions) ledger.forgetBefore(earliest.get(ledger.partition)!);
+  const generation = checkpoint?.generation ?? deps.generation;
+  const windows = new WindowState(plan, generation);
+  for (const batch of checkpoint?.panes ?? []) windows.merge(batch);
+  const lookback = new Lookback(plan, await committedSamples(plan, partitions, deps.history));
+  const goneMs = Math.max(
+    -Infinity,
+    ...partitions.map(({ partition }) =>
+      lookback.from(partition, earliest.get(partition)!)?.maxEventTimeMs ?? -Infinity
+    ),
+  );
+  return {
+    checkpoint,
+    generation,
+    topicId: topicId ?? checkpoint?.topicId ?? null,
+    partitions,
+    windows,
+    lookback,
+    goneMs,
+  };
+}
+
+/** The history up to the checkpoint, and where partitions begin that it does not know yet. What goes beyond was never committed. */
+async function committedSamples(
+  plan: Plan,
+  partitions: readonly PartitionLedger[],
+  history: HistoryStore,
+): Promise<Sample[]> {
+  const saved = new Map(partitions.map((ledger) => [ledger.partition, ledger.sample()]));
+  const stored = await history.load(plan.name);
+  const committed = stored.filter((sample) => isCommitted(sample, saved.get(sample.partition)));
+  const known = new Set(committed.map(({ partition }) => partition));
+  const missing = partitions.filter(({ partition }) => !known.has(partition)).map((ledger) => ledger.sample());
+  const most = Math.min(SAMPLES_MAX.ofPartition, Math.ceil(SAMPLES_MAX.ofPipeline / Math.max(1, partitions.length)));
+  const counts = Map.groupBy(committed, ({ partition }) => partition);
+  const isLong = [...counts.values()].some(({ length }) => length > 2 * most);
+  if (committed.length < stored.length || isLong) {
+    const kept = new Set([...counts.values()].flatMap((samples) => samples.slice(-most)));
+    const samples = [...committed.filter((sample) => kept.has(sample)), ...missing];
+    await history.replace(plan.name, samples);
+    return samples;
+  }
+  if (missing.length > 0) await history.append(plan.name, missing);
+  return [...committed, ...missing];
+}
+
+/** An idle decision may be ahead of the checkpoint without a record more. */
+function isCommitted(sample: Sample, saved: Sample | undefined): boolean {
+  return saved !== undefined && sample.position <= saved.position &&
+    (sample.raisedToMs ?? -Infinity) <= (saved.raisedToMs ?? -Infinity);
+}
+
+function assertSameTopic(plan: Plan, checkpoint: Checkpoint | null, topicId: string | null): void {
+  const saved = checkpoint?.topicId ?? null;
+  if (saved === null || topicId === null || saved === topicId) return;
+  throw new ConfigError({
+    where: `streams: ${plan.name}`,
+    problem:
+      `topic ${plan.topic} is not the one that was read before: it was deleted and created anew (id ${saved} then, ` +
+      `${topicId} now), so the saved offsets mean nothing in it. To read the new topic from its beginning: ` +
+      `tailrace rewind ${plan.name} --earliest`,
+  });
+}
+
+export function leastWatermark(partitions: readonly PartitionLedger[]): number {
+  return partitions.length === 0 ? -Infinity : Math.min(...partitions.map(({ watermarkMs }) => watermarkMs));
+}
