@@ -5,6 +5,7 @@
  * @module
  */
 import { z } from "@hono/zod-openapi";
+import { redact, redactAll } from "./security/redact.ts";
 
 /** Every problem the API can answer: its status, its title, and what to do about it (shown in `/docs`). */
 export const PROBLEMS = {
@@ -108,7 +109,9 @@ export const problemSchema = z.object({
 /** The response for one problem. Unavailable ones carry Retry-After. */
 export function problem(kind: ProblemKind, options: ProblemOptions = {}): Response {
   const [status, title] = PROBLEMS[kind];
-  const { detail, instance, errors, headers } = options;
+  const { instance, headers } = options;
+  const detail = options.detail === undefined ? undefined : redact(options.detail);
+  const errors = redactAll(options.errors);
   return new Response(JSON.stringify({ type: `/docs#${kind}`, title, status, detail, instance, errors }), {
     status,
     headers: {

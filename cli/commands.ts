@@ -5,10 +5,20 @@
  */
 import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { BENCH_OPTIONS } from "../bench/options.ts";
+import { redact } from "../api/security/redact.ts";
 import { ConfigError } from "../pipeline/errors.ts";
 import type { Call, Option } from "./call.ts";
-import { type Config, readConfig, settingsOf } from "./config.ts";
+import {
+  type Config,
+  defaultText,
+  hideSecrets,
+  readConfig,
+  readEnvironment,
+  settingsOf,
+  showSettings,
+} from "./config.ts";
 import { Exit } from "./exit.ts";
+import { key, KEY_OPTIONS } from "./keys.ts";
 import { createLogger } from "./log.ts";
 import { REPLAY_OPTIONS } from "./replay_options.ts";
 import { VERSION } from "./version.ts";
@@ -65,6 +75,14 @@ const COMMANDS: readonly Command[] = [
     run: async () => await (await import("./check.ts")).check(),
   },
   {
+    name: "key",
+    usage: "tailrace key new --role ROLE [--name TEXT] | list | remove ID [OPTIONS]",
+    summary: "Make, list and remove the keys of the API",
+    options: KEY_OPTIONS,
+    notes: ["A key is shown once, when it is made. With a first key the API asks everybody for one."],
+    run: key,
+  },
+  {
     name: "bench",
     usage: "tailrace bench [OPTIONS]",
     summary: "Measure how fast this machine does it: decode, fold, produce, drain, live",
@@ -114,11 +132,11 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     if (error instanceof ConfigError) {
       const count = error.faults.length;
       console.error(`${count === 1 ? "One thing has" : `${count} things have`} to be mended:\n`);
-      for (const { where, problem } of error.faults) console.error(`  ${where}: ${problem}`);
+      for (const { where, problem } of error.faults) console.error(redact(`  ${where}: ${problem}`));
       return Exit.misconfigured;
     }
     log.error(`tailrace ${command.name} failed: ${(error as Error).message}`);
-    if ((error as Error).name !== "UnavailableError") console.error((error as Error).stack);
+    if ((error as Error).name !== "UnavailableError") console.error(redact((error as Error).stack ?? ""));
     return Exit.failed;
   } finally {
     for (const signal of signals) Deno.removeSignalListener(signal, onSignal);
@@ -127,10 +145,12 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 
 async function runPipelines(mode: Config["mode"], { flags, positionals, log, signal }: Call): Promise<number> {
   noPositionals(positionals);
-  const config = readConfig(mode, { flags, environment: Deno.env.toObject(), file: await readFile(flags.config) });
+  const sources = { flags, environment: readEnvironment(), file: await readFile(flags.config) };
+  hideSecrets(sources);
+  const config = readConfig(mode, sources);
   // Loaded only now: `--help` and a wrong setting should not wait for the whole engine.
   const { start } = await import("./start.ts");
-  return await start(config, { log, signal }) ? Exit.ok : Exit.failed;
+  return await start(config, { log, signal, settings: showSettings(mode, sources) }) ? Exit.ok : Exit.failed;
 }
 
 async function readFile(path: string | undefined): Promise<{ path: string; content: unknown } | null> {
@@ -143,10 +163,10 @@ async function readFile(path: string | undefined): Promise<{ path: string; conte
 }
 
 function settingOptions(mode: Config["mode"]): Option[] {
-  return settingsOf(mode).filter(({ secret }) => !secret).map(({ flag, placeholder, help, variable, fallback }) => {
-    const byDefault = typeof fallback === "number" || (typeof fallback === "string" && fallback !== "")
-      ? `, default ${showDefault(flag, fallback)}`
-      : "";
+  return settingsOf(mode).filter(({ secret }) => !secret).map((setting) => {
+    const { flag, placeholder, help, variable, fallback } = setting;
+    const isTold = typeof fallback === "number" || (typeof fallback === "string" && fallback !== "");
+    const byDefault = isTold ? `, default ${defaultText(setting)}` : "";
     return { flag, placeholder, help: `${help} (${variable}${byDefault})` };
   });
 }
@@ -155,10 +175,6 @@ function secretNotes(mode: Config["mode"]): string[] {
   return settingsOf(mode).filter(({ secret }) => secret).map(({ flag, variable, help }) =>
     `${variable}, or ${flag} in the file: ${help} (no option, as command lines are seen by others)`
   );
-}
-
-function showDefault(flag: string, fallback: number | string): string {
-  return flag === "checkpoint-every" ? String(Number(fallback) / 1000) : String(fallback);
 }
 
 function parse(command: Command, args: string[]): Pick<Call, "flags" | "positionals"> {

@@ -3,8 +3,12 @@
  *
  * @module
  */
+import { HIDDEN, hideSecret, hideUrlPassword, withoutPassword } from "../api/security/redact.ts";
+import type { SettingShown } from "../api/security/security.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
 import type { SaslOptions } from "../pipeline/log/sasl.ts";
+
+export { withoutPassword };
 
 /** Everything a running Tailrace is told. */
 export interface Config {
@@ -36,6 +40,10 @@ export interface Config {
   readonly partitions: number;
   /** Longest time between two checkpoints of a pipeline. */
   readonly checkpointEveryMs: number;
+  /** File of the API's keys. */
+  readonly apiKeysFile: string;
+  /** Host names the API answers to besides its own, without ports. */
+  readonly apiHosts: readonly string[];
 }
 
 /** A value as it was given, or the problem with it. */
@@ -208,6 +216,22 @@ export const SETTINGS = {
     placeholder: "SECONDS",
     help: "longest time between two checkpoints",
   }),
+  apiKeys: setting({
+    flag: "api-keys",
+    variable: "TAILRACE_API_KEYS",
+    fallback: "",
+    parse: some,
+    placeholder: "FILE",
+    help: "file of the API's keys, which `tailrace key` makes; api-keys.json in the data folder where none is named",
+  }),
+  apiHosts: setting({
+    flag: "api-hosts",
+    variable: "TAILRACE_API_HOSTS",
+    fallback: [] as string[],
+    parse: hostNames,
+    placeholder: "NAME,...",
+    help: "host names the API answers to besides its own",
+  }),
 };
 
 /** Where settings are looked for. */
@@ -229,11 +253,7 @@ export function readConfig(mode: Config["mode"], sources: ConfigSources): Config
   const file = fileValues(mode, sources, faults);
   const names = new Map<unknown, string>();
   const get = <T>(of: Setting<T>): T => {
-    const given = [
-      { where: `--${of.flag}`, text: of.secret ? undefined : sources.flags[of.flag] },
-      { where: of.variable, text: sources.environment[of.variable] || undefined },
-      { where: `${sources.file?.path}: ${of.flag}`, text: file.get(of.flag) },
-    ].find(({ text }) => text !== undefined);
+    const given = givenFor(of, sources, file);
     names.set(of, given?.where ?? of.variable);
     if (!given) return of.fallback;
     const parsed = of.parse(given.text!);
@@ -270,6 +290,8 @@ export function readConfig(mode: Config["mode"], sources: ConfigSources): Config
     rate: mode === "dev" ? get(settings.rate) : 0,
     partitions: get(settings.partitions),
     checkpointEveryMs: get(settings.checkpointEvery),
+    apiKeysFile: get(settings.apiKeys) || `${get(settings.data)}/api-keys.json`,
+    apiHosts: get(settings.apiHosts),
   };
   const isFaulty = (of: Setting<unknown>) => faults.some(({ where }) => where === names.get(of));
   if (mode === "run") {
@@ -298,6 +320,66 @@ export function readConfig(mode: Config["mode"], sources: ConfigSources): Config
   return config;
 }
 
+interface Given {
+  readonly origin: "flag" | "environment" | "file";
+  /** Where to look when it is wrong. */
+  readonly where: string;
+  readonly text: string;
+}
+
+/** What a setting was given as, from the source that counts. */
+function givenFor(of: Setting<unknown>, sources: ConfigSources, file: ReadonlyMap<string, string>): Given | undefined {
+  const all = [
+    { origin: "flag" as const, where: `--${of.flag}`, text: of.secret ? undefined : sources.flags[of.flag] },
+    { origin: "environment" as const, where: of.variable, text: sources.environment[of.variable] || undefined },
+    { origin: "file" as const, where: `${sources.file?.path}: ${of.flag}`, text: file.get(of.flag) },
+  ];
+  return all.find((given): given is Given => given.text !== undefined);
+}
+
+/** One setting by itself, for commands that need no more. @throws ConfigError */
+export function readSetting<T>(of: Setting<T>, sources: ConfigSources): T {
+  const given = givenFor(of, sources, new Map());
+  if (!given) return of.fallback;
+  const parsed = of.parse(given.text);
+  if ("value" in parsed) return parsed.value;
+  throw new ConfigError({ where: given.where, problem: `"${withoutPassword(given.text)}" ${parsed.problem}` });
+}
+
+/** What the environment says of settings, asked for by name: nothing else in it is this program's business. */
+export function readEnvironment(): Record<string, string | undefined> {
+  return Object.fromEntries(Object.values(SETTINGS).map(({ variable }) => [variable, Deno.env.get(variable)]));
+}
+
+/** Every setting of a mode, its value as it may be shown and where it came from. */
+export function showSettings(mode: Config["mode"], sources: ConfigSources): SettingShown[] {
+  const file = fileValues(mode, sources, []);
+  return settingsOf(mode).map((of) => {
+    const given = givenFor(of, sources, file);
+    const text = given?.text ?? defaultText(of);
+    const value = of.secret && text !== "" ? HIDDEN : withoutPassword(text);
+    return { name: of.flag, variable: of.variable, value, origin: given?.origin ?? "default" };
+  });
+}
+
+/** The text that would give a setting its default. */
+export function defaultText({ flag, fallback }: Setting<unknown>): string {
+  return flag === "checkpoint-every" ? String(Number(fallback) / 1000) : String(fallback);
+}
+
+/** From now on no secret of these sources is shown, right or wrong as they may be. */
+export function hideSecrets(sources: ConfigSources): void {
+  const content = sources.file?.content;
+  const file = typeof content === "object" && content !== null ? content as Record<string, unknown> : {};
+  for (const { flag, variable, secret } of Object.values<Setting<unknown>>(SETTINGS)) {
+    for (const text of [sources.flags[flag], sources.environment[variable], file[flag]]) {
+      if (typeof text !== "string") continue;
+      if (secret) hideSecret(text);
+      hideUrlPassword(text);
+    }
+  }
+}
+
 /** The file's values as text, by key. */
 function fileValues(mode: Config["mode"], { file }: ConfigSources, faults: Fault[]): Map<string, string> {
   const values = new Map<string, string>();
@@ -321,14 +403,6 @@ function fileValues(mode: Config["mode"], { file }: ConfigSources, faults: Fault
   return values;
 }
 
-/** Text of a URL that may be shown. */
-export function withoutPassword(text: string): string {
-  // All up to the last "@": a password may hold one itself, and the scheme may be what is missing.
-  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(text)?.[0] ?? "";
-  const rest = text.slice(scheme.length).replace(/^([^:/@]*):.*@/s, "$1:***@");
-  return scheme + rest.replace(/([?&](?:ssl)?password=)[^&]*/gi, "$1***");
-}
-
 function setting<T>(of: Setting<T>): Setting<T> {
   return of;
 }
@@ -340,6 +414,12 @@ function some(text: string): Parsed<string> {
 function list(text: string): Parsed<string[]> {
   const value = text.split(",").map((part) => part.trim()).filter((part) => part !== "");
   return value.length > 0 ? { value } : { problem: "names nothing; leave it out for all" };
+}
+
+function hostNames(text: string): Parsed<string[]> {
+  const parsed = list(text);
+  const wrong = "value" in parsed && parsed.value.find((name) => !/^(\[[0-9a-f:]+\]|[a-z0-9._-]+)$/i.test(name));
+  return wrong ? { problem: `must be names without scheme and port; "${wrong}" is not` } : parsed;
 }
 
 function addresses(text: string): Parsed<string[]> {

@@ -1,20 +1,42 @@
-import { loopbackAddress } from "../broker/host.ts";
+import { readKeys } from "../api/security/key_file.ts";
+import { isLoopback, loopbackAddress } from "../broker/host.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
 import type { Config } from "./config.ts";
 import { takenPort } from "./embedded.ts";
 
 /**
- * Takes the data folder for this process and looks whether the ports are free, so that all that is in the way is told at once and
- * before anything is started. The folder is given up when the result is disposed of, or when the process dies.
+ * Takes the data folder for this process and looks whether the ports are free and the API has keys where it needs them, so that
+ * all that is in the way is told at once and before anything is started. The folder is given up when the result is disposed of, or when the process dies.
  *
  * @throws ConfigError naming the settings to change
  */
 export async function preflight(config: Config): Promise<Disposable> {
   const folder = await takeFolder(config.dataDir);
-  const faults = ["problem" in folder ? [folder] : [], ...portsNeeded(config).map(portFaults)].flat();
+  const faults = [
+    "problem" in folder ? [folder] : [],
+    ...portsNeeded(config).map(portFaults),
+    await keyFaults(config),
+  ].flat();
   if (faults.length === 0) return folder as Disposable;
   if (!("problem" in folder)) folder[Symbol.dispose]();
   throw new ConfigError(faults);
+}
+
+/** Only this machine is trusted without a key. */
+async function keyFaults({ host, apiKeysFile, dataDir }: Config): Promise<readonly Fault[]> {
+  try {
+    const keys = await readKeys(apiKeysFile);
+    if (isLoopback(host) || (keys !== null && keys.length > 0)) return [];
+    const where = apiKeysFile === `${dataDir}/api-keys.json` ? `--data '${dataDir}'` : `--api-keys '${apiKeysFile}'`;
+    return [{
+      where: "--host (TAILRACE_HOST)",
+      problem: `${host} is reached from other machines and there is no API key: ` +
+        `make one (deno task key new --role admin ${where}), or listen on 127.0.0.1`,
+    }];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.faults;
+    throw error;
+  }
 }
 
 /** The kernel drops the lock when its holder dies, so it is never stale. */

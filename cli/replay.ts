@@ -10,7 +10,7 @@ import { topicNameFault } from "../pipeline/plan/names.ts";
 import type { AvroSchema, Plan } from "../pipeline/plan/plan.ts";
 import { parseSpeed, replayFile } from "../pipeline/sources/file_replay.ts";
 import type { Call } from "./call.ts";
-import { readConfig } from "./config.ts";
+import { hideSecrets, readConfig, readEnvironment } from "./config.ts";
 import { Exit } from "./exit.ts";
 import { projectPath } from "./paths.ts";
 
@@ -28,7 +28,9 @@ export async function replay({ flags, positionals, log, signal }: Call): Promise
   const topic = flags.topic!;
   const speed = parseSpeed(flags.speed ?? "max");
   const fromRow = parseFromRow(flags["from-row"] ?? "1");
-  const config = readConfig("dev", { flags, environment: Deno.env.toObject(), file: null });
+  const sources = { flags, environment: readEnvironment(), file: null };
+  hideSecrets(sources);
+  const config = readConfig("dev", sources);
   const brokers = config.brokers.length > 0 ? config.brokers : [`127.0.0.1:${config.ports.broker}`];
   const registryUrl = config.registryUrl || `http://127.0.0.1:${config.ports.registry}`;
   const reader = await planReading(topic);

@@ -5,6 +5,9 @@ import { LOOPBACK_HOSTS } from "../api/guards.ts";
 import { createLiveHub } from "../api/live.ts";
 import { createMetrics } from "../api/metrics.ts";
 import { createResultReader, storedPipeline } from "../api/results_postgres.ts";
+import { AuditFile } from "../api/security/audit_file.ts";
+import { KeyFile } from "../api/security/key_file.ts";
+import type { SettingShown } from "../api/security/security.ts";
 import { isLoopback, urlHost } from "../broker/host.ts";
 import { systemClock } from "../pipeline/clock.ts";
 import type { Plan } from "../pipeline/plan/plan.ts";
@@ -23,11 +26,13 @@ export interface ServeOptions {
   readonly engine: Engine;
   readonly databaseUrl: string;
   readonly log: Logger;
+  /** Every setting, for `/v1/config`. */
+  readonly settings: readonly SettingShown[];
 }
 
 /** Serves the API and the dashboard. @throws ConfigError when the port is taken */
 export function serve(
-  { config, plans, engine, databaseUrl, log }: ServeOptions,
+  { config, plans, engine, databaseUrl, log, settings }: ServeOptions,
 ): AsyncDisposable & { readonly url: string } {
   const sql = postgres(databaseUrl, { max: 4, connect_timeout: 5, onnotice: () => {} });
   const stored = plans.map(storedPipeline);
@@ -42,7 +47,15 @@ export function serve(
     asset: createAssets(),
     log: (message, error) => log.error(message, { error: error instanceof Error ? error.message : String(error) }),
     version: VERSION,
-  }, { hub, hosts: isLoopback(config.host) ? [...LOOPBACK_HOSTS, host] : null });
+  }, {
+    hub,
+    hosts: isLoopback(config.host) || config.apiHosts.length > 0 ? [...LOOPBACK_HOSTS, host, ...config.apiHosts] : null,
+    security: {
+      keys: new KeyFile(config.apiKeysFile),
+      audit: new AuditFile(`${config.dataDir}/audit.log`, { onFailure: (message) => log.error(message) }),
+      settings: () => settings,
+    },
+  });
   let server: Deno.HttpServer<Deno.NetAddr>;
   try {
     server = Deno.serve({ hostname: config.host, port: config.ports.api, onListen: () => {} }, app.fetch);

@@ -1,4 +1,6 @@
 import postgres from "postgres";
+import { hideUrlPassword } from "../api/security/redact.ts";
+import type { SettingShown } from "../api/security/security.ts";
 import { systemClock } from "../pipeline/clock.ts";
 import { createRegistryClient } from "../pipeline/log/registry_client.ts";
 import { loadStreams } from "../pipeline/plan/load.ts";
@@ -29,7 +31,11 @@ const HISTORY_MS = 150_000;
  */
 export async function start(
   config: Config,
-  { log, signal }: { readonly log: Logger; readonly signal: AbortSignal },
+  { log, signal, settings }: {
+    readonly log: Logger;
+    readonly signal: AbortSignal;
+    readonly settings: readonly SettingShown[];
+  },
 ): Promise<boolean> {
   const plans = (await loadStreams(projectPath("streams"), { only: config.pipelines })).map(({ plan }) => plan);
   await using parts = new AsyncDisposableStack();
@@ -40,12 +46,13 @@ export async function start(
     failure.abort(error);
   };
   const addresses = await startEmbedded(config, { log, parts, onFailed });
+  hideUrlPassword(addresses.databaseUrl);
   const until = AbortSignal.any([signal, failure.signal]);
   const onWaiting = (reason: string | null) =>
     reason && log.warn(`waiting for PostgreSQL (--database, DATABASE_URL): ${reason}`);
   await untilAvailable(() => applyMigrations(addresses.databaseUrl, log), { signal: until, onWaiting });
   const engine = parts.use(startEngine({ config, addresses, plans, log, signal: until }));
-  const server = parts.use(serve({ config, plans, engine, databaseUrl: addresses.databaseUrl, log }));
+  const server = parts.use(serve({ config, plans, engine, databaseUrl: addresses.databaseUrl, log, settings }));
   const generated = plans.find(({ topic }) => topic === GENERATED);
   const generating = config.rate > 0 && generated
     ? startGenerator(generated, { config, addresses, log, signal: until })

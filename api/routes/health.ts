@@ -1,6 +1,7 @@
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AppDeps } from "../deps.ts";
 import { readySchema } from "../schemas.ts";
+import { redact } from "../security/redact.ts";
 
 const healthz = createRoute({
   method: "get",
@@ -35,7 +36,9 @@ export function healthRoutes(app: OpenAPIHono, deps: AppDeps): void {
   app.openapi(readyz, async (c) => {
     const checks = [...await deps.ready()];
     const ready = checks.every((check) => check.ready);
-    const shown = c.get("caller").role === null ? [] : checks;
+    const shown = c.get("caller").role === null
+      ? []
+      : checks.map((check) => ({ ...check, detail: redact(check.detail) }));
     return c.json({ ready, checks: shown }, ready ? 200 : 503, { "cache-control": "no-store" });
   });
 }

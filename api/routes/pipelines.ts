@@ -4,6 +4,7 @@ import type { AppDeps, PipelineInfo } from "../deps.ts";
 import { ProblemException, problemResponses } from "../problem.ts";
 import { typeName } from "../result_json.ts";
 import { pipelineListSchema, pipelineParamSchema, pipelineSchema } from "../schemas.ts";
+import { redact } from "../security/redact.ts";
 
 type PipelineJson = z.infer<typeof pipelineSchema>;
 
@@ -70,7 +71,8 @@ function statusJson(status: PipelineStatus, info: PipelineInfo | undefined): Pip
   return {
     ...same,
     lagRecords: known(lagRecords),
-    lastError: lastError && { at: iso(lastError.atMs)!, message: lastError.message },
+    reason: same.reason && redact(same.reason),
+    lastError: lastError && { at: iso(lastError.atMs)!, message: redact(lastError.message) },
     watermark: iso(watermarkMs),
     checkpointAt: iso(checkpointAtMs),
     partitions: partitions.map(partitionJson),
