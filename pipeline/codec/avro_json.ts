@@ -20,6 +20,27 @@ export function readJson(type: AvroType, bytes: Uint8Array): Json {
   return json;
 }
 
+/** What could be read of a value: all of it, or a record's fields up to the first that the bytes do not fit. */
+export interface JsonPrefix {
+  readonly json: Json;
+  /** What the bytes after that do not fit; null when the value is whole. */
+  readonly fault: string | null;
+}
+
+/** Reads as far as it goes. */
+export function readJsonPrefix(type: AvroType, bytes: Uint8Array): JsonPrefix {
+  const reader = new JsonReader(bytes);
+  let json: Json | undefined;
+  try {
+    json = reader.read(type, "", 0);
+    reader.end();
+    return { json, fault: null };
+  } catch (error) {
+    if (!(error instanceof MalformedRecordError)) throw error;
+    return { json: json ?? reader.begun, fault: error.message };
+  }
+}
+
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 class JsonReader {
@@ -27,6 +48,8 @@ class JsonReader {
   readonly #view: DataView;
   readonly #words = new Int32Array(2);
   #at = 0;
+  /** The outermost record, with the fields read so far; null before there is one. */
+  begun: Json = null;
   /** Items without bytes are counted over the whole value, as each takes memory but no input. */
   #emptyItems = 0;
 
@@ -96,6 +119,7 @@ class JsonReader {
       }
       case "record": {
         const record: { [field: string]: Json } = {};
+        this.begun ??= record;
         for (const field of type.fields) {
           put(record, field.name, this.read(field.type, path === "" ? field.name : `${path}.${field.name}`, depth + 1));
         }

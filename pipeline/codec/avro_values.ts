@@ -21,14 +21,14 @@
  */
 import { MalformedRecordError } from "../errors.ts";
 import type { AvroSchema } from "../plan/plan.ts";
-import { type Json, readJson } from "./avro_json.ts";
+import { type Json, type JsonPrefix, readJson, readJsonPrefix } from "./avro_json.ts";
 import { ByteWriter } from "./byte_writer.ts";
 import { quote, Refused } from "./decimal_text.ts";
 import { FRAME_BYTES, writeFrame } from "./framing.ts";
 import { leafFrom, writeLeaf } from "./leaf_values.ts";
 import { type AvroType, describe, parseSchema, type RecordField, type RecordType } from "./schema.ts";
 
-export type { Json } from "./avro_json.ts";
+export type { Json, JsonPrefix } from "./avro_json.ts";
 
 /** Validation stops after this many faults. */
 export const FAULTS_MAX = 20;
@@ -51,6 +51,8 @@ export interface AvroValues {
   encodeFramed(schemaId: number, value: unknown): Uint8Array<ArrayBuffer>;
   /** Avro bytes without framing as JSON. Time and memory bounded by the bytes. @throws MalformedRecordError */
   decodeToJson(bytes: Uint8Array): Json;
+  /** The same as far as the bytes go: a record keeps the fields before the fault. */
+  decodePrefix(bytes: Uint8Array): JsonPrefix;
 }
 
 /** @throws ConfigError when the schema is invalid */
@@ -80,6 +82,7 @@ export function avroType(schema: AvroSchema): AvroValues {
       return into.written();
     },
     decodeToJson: (bytes) => readJson(type, bytes),
+    decodePrefix: (bytes) => readJsonPrefix(type, bytes),
   };
 }
 

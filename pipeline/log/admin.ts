@@ -9,12 +9,16 @@ const RETRIES = 2;
 /** Up to the largest request that brokers take by default: a record grows by its headers when it is set aside. */
 const ARCHIVE = [{ name: "retention.ms", value: "-1" }, { name: "max.message.bytes", value: "100000000" }];
 
+const COMPACTED = [{ name: "cleanup.policy", value: "compact" }];
+
 /** A topic to make; where a number is not given the broker's default holds. */
 export interface TopicSpec {
   readonly topic: string;
   readonly partitions?: number;
   /** Keeps what records say of others: until somebody deletes it, however old its timestamps are, and however large it is. */
   readonly isArchive?: boolean;
+  /** Keeps the newest record of each key for good. */
+  readonly isCompacted?: boolean;
 }
 
 /** Control plane: topics and the offsets that other tools see, through kafkajs. One call, one connection. */
@@ -43,11 +47,11 @@ export class KafkaAdmin {
       if (missing.length === 0) return;
       await admin.createTopics({
         waitForLeaders: true,
-        topics: missing.map(({ topic, partitions, isArchive }) => ({
+        topics: missing.map(({ topic, partitions, isArchive, isCompacted }) => ({
           topic,
           numPartitions: partitions ?? -1,
           replicationFactor: -1,
-          configEntries: isArchive ? ARCHIVE : [],
+          configEntries: isArchive ? ARCHIVE : isCompacted ? COMPACTED : [],
         })),
       });
     });

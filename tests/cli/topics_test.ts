@@ -23,6 +23,7 @@ Deno.test("dev makes the topic read with the partitions its definition asks for,
     { topic: "out", partitions: 4 },
     { topic: "in.dead", partitions: 4, isArchive: true },
     { topic: "in.late", partitions: 4, isArchive: true },
+    { topic: "in.redriven", partitions: 1, isCompacted: true },
   ];
   assert.deepEqual(topicsOf(await planWith({ partitions: 12 }), dev), [{ topic: "in", partitions: 12 }, ...others]);
   assert.deepEqual(topicsOf(await planWith({}), dev), [{ topic: "in", partitions: 4 }, ...others]);
@@ -34,5 +35,6 @@ Deno.test("elsewhere the topic read is others', and the broker says how many par
     ["out", undefined],
     ["in.dead", undefined],
     ["in.late", undefined],
+    ["in.redriven", 1],
   ]);
 });
