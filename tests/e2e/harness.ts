@@ -143,9 +143,13 @@ export class Tailrace implements AsyncDisposable {
   /** Starts `dev` or `run` and resolves when its screen is complete. */
   static async start(
     args: readonly string[],
-    options: SpawnOptions & { readonly databaseUrl?: string } = {},
+    options: SpawnOptions & {
+      readonly databaseUrl?: string;
+      /** What runs these arguments, instead of this project's command line. */
+      readonly command?: (args: readonly string[]) => readonly string[];
+    } = {},
   ): Promise<Tailrace> {
-    const child = new Child(commandLine(args), options);
+    const child = new Child((options.command ?? commandLine)(args), options);
     try {
       const began = performance.now();
       await until("the screen is printed", () => {

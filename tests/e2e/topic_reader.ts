@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type IHeaders, Kafka, logLevel } from "kafkajs";
+import { type IHeaders, Kafka, type KafkaConfig, logLevel } from "kafkajs";
 import "../../pipeline/log/kafkajs_timers.ts";
 
 export interface TopicRecord {
@@ -15,12 +15,13 @@ export interface TopicRecord {
   readonly headers: IHeaders;
 }
 
-export function kafkaAt(brokers: string): Kafka {
+export function kafkaAt(brokers: string, options: Partial<KafkaConfig> = {}): Kafka {
   return new Kafka({
     clientId: "tests",
     brokers: brokers.split(","),
     logLevel: logLevel.NOTHING,
     retry: { retries: 8, initialRetryTime: 100 },
+    ...options,
   });
 }
 
@@ -38,9 +39,21 @@ export async function endsOf(brokers: string, topic: string): Promise<Map<number
 
 /** All records that the topic holds now, partition by partition, each in order of offset. */
 export async function readTopic(brokers: string, topic: string, within = 60_000): Promise<TopicRecord[]> {
+  return (await readFrom(brokers, topic, { within })).records;
+}
+
+/**
+ * The committed records from given positions (0 where none is given) to where the topic ends now, partition by partition, each
+ * in order of offset; and where each partition was read to.
+ */
+export async function readFrom(
+  brokers: string,
+  topic: string,
+  { from = new Map(), within = 60_000 }: { from?: ReadonlyMap<number, number>; within?: number } = {},
+): Promise<{ readonly records: TopicRecord[]; readonly ends: Map<number, number> }> {
   const ends = await endsOf(brokers, topic);
-  const left = new Map([...ends].filter(([, end]) => end > 0));
-  if (left.size === 0) return [];
+  const left = new Map([...ends].filter(([partition, end]) => end > (from.get(partition) ?? 0)));
+  if (left.size === 0) return { records: [], ends };
   const consumer = kafkaAt(brokers).consumer({
     groupId: `tests-${crypto.randomUUID()}`,
     sessionTimeout: 10_000,
@@ -51,6 +64,11 @@ export async function readTopic(brokers: string, topic: string, within = 60_000)
   const records: TopicRecord[] = [];
   const done = Promise.withResolvers<void>();
   const timer = setTimeout(() => done.reject(new Error(`${topic} was not read to its end in time`)), within);
+  // Told also of batches without records for the reader: markers of transactions, and what was aborted.
+  consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload: { partition, lastOffset } }) => {
+    if (left.has(partition) && Number(lastOffset) + 1 >= left.get(partition)!) left.delete(partition);
+    if (left.size === 0) done.resolve();
+  });
   await consumer.connect();
   try {
     await consumer.subscribe({ topic, fromBeginning: true });
@@ -60,20 +78,29 @@ export async function readTopic(brokers: string, topic: string, within = 60_000)
       // deno-lint-ignore require-await -- kafkajs wants a promise
       eachBatch: async ({ batch }) => {
         for (const { offset, timestamp, key, value, headers = {} } of batch.messages) {
-          if (Number(offset) >= ends.get(batch.partition)!) continue;
+          if (Number(offset) < (from.get(batch.partition) ?? 0) || Number(offset) >= ends.get(batch.partition)!) {
+            continue;
+          }
           const times = { offset: Number(offset), timestampMs: Number(timestamp) };
           records.push({ partition: batch.partition, ...times, key, value, headers });
         }
-        if (Number(batch.lastOffset()) + 1 >= ends.get(batch.partition)!) left.delete(batch.partition);
-        if (left.size === 0) done.resolve();
       },
     });
+    for (const [partition, offset] of from) consumer.seek({ topic, partition, offset: String(offset) });
     await done.promise;
   } finally {
     clearTimeout(timer);
     await consumer.disconnect();
   }
-  return records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
+  return { records: dedupedByOffset(records), ends };
+}
+
+/** In order; a seek may fetch some for a second time. */
+function dedupedByOffset(records: TopicRecord[]): TopicRecord[] {
+  records.sort((a, b) => a.partition - b.partition || a.offset - b.offset);
+  return records.filter(({ partition, offset }, i) =>
+    i === 0 || records[i - 1].partition !== partition || records[i - 1].offset !== offset
+  );
 }
 
 /** The value of a header as text; undefined without one. */
