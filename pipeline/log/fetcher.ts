@@ -3,7 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { Cluster } from "./cluster.ts";
 import type { BrokerConnection, Frame } from "./connection.ts";
 import { KafkaCode, kafkaError } from "./kafka_errors.ts";
-import { BATCH_HEADER_BYTES, CorruptBatchError } from "./record_batch.ts";
+import { type AbortedTransaction, BATCH_HEADER_BYTES, CorruptBatchError } from "./record_batch.ts";
 import { WireReader, type WireWriter } from "./wire.ts";
 
 /** One partition's part of a Fetch answer: record batches at `frame[start, end)`, the last perhaps cut off. */
@@ -14,8 +14,13 @@ export interface FetchedPart {
   readonly end: number;
   /** Where the fetch began; the first batch may hold earlier records. */
   readonly fromOffset: number;
-  /** First offset that is not readable yet. */
+  /**
+   * First offset that is not readable yet: the last stable offset. Where a transaction is undecided the log goes on behind it (up
+   * to Kafka's own high watermark), but no position gets past it, so who waits for a position to reach the end waits for this.
+   */
   readonly highWatermark: number;
+  /** Transactions that were aborted and have batches here; undefined for none. For `BatchScanner.start`. */
+  readonly aborted?: readonly AbortedTransaction[];
 }
 
 export interface FetcherOptions {
@@ -25,6 +30,8 @@ export interface FetcherOptions {
   /** Most bytes asked for a partition in one answer, and in all. */
   readonly partitionBytes: number;
   readonly fetchBytes: number;
+  /** How long a broker waits for a first byte, milliseconds; other requests to it wait as long. Default 500. */
+  readonly maxWaitMs?: number;
   readonly partitions: readonly number[];
   /** The offset after the last record taken; where fetching starts, and starts again after a failure. */
   readonly positionOf: (partition: number) => number;
@@ -38,6 +45,8 @@ export interface FetcherOptions {
 }
 
 const MAX_WAIT_MS = 500;
+/** Only what is decided, and which of it was aborted. */
+const READ_COMMITTED = 1;
 /** A small answer is not followed by the next request before this, so that a trickle is read in gulps. */
 const SMALL_ANSWER_BYTES = 64 * 1024;
 const SMALL_ANSWER_PAUSE_MS = 10;
@@ -47,7 +56,7 @@ const BACK_OFF_MS = { first: 100, most: 5_000 };
 
 /**
  * Fetches the partitions given to it, for as long as it runs: one loop per leading broker, each asking for the next bytes
- * before it takes those just come (Fetch, version 11).
+ * before it takes those just come (Fetch, version 11). What transactions have not decided is not fetched.
  */
 export class Fetcher {
   readonly #cluster: Cluster;
@@ -153,8 +162,8 @@ export class Fetcher {
   }
 
   #write(writer: WireWriter, partitions: readonly number[]): void {
-    const { topic, partitionBytes, fetchBytes } = this.#options;
-    writer.int32(-1).int32(MAX_WAIT_MS).int32(1).int32(fetchBytes).int8(0); // replica, wait, least bytes, most bytes, isolation
+    const { topic, partitionBytes, fetchBytes, maxWaitMs = MAX_WAIT_MS } = this.#options;
+    writer.int32(-1).int32(maxWaitMs).int32(1).int32(fetchBytes).int8(READ_COMMITTED); // replica, wait, least and most bytes
     writer.int32(0).int32(-1); // no fetch session
     writer.arrayLength(1).string(topic).arrayLength(partitions.length);
     for (const partition of partitions) {
@@ -178,9 +187,9 @@ export class Fetcher {
         const partition = reader.int32();
         const code = reader.int16();
         const highWatermark = reader.int64();
-        reader.int64(); // last stable offset
+        const lastStable = reader.int64();
         const logStart = reader.int64();
-        reader.skip(16 * Math.max(0, reader.int32())); // aborted transactions
+        const aborted = readAborted(reader);
         reader.int32(); // preferred replica
         const length = Math.max(0, reader.int32());
         const start = reader.skip(length);
@@ -196,7 +205,7 @@ export class Fetcher {
         if (error) throw error;
         const end = start + length;
         this.#positions.set(partition, offsetAfter(frame.data, start, end) ?? fromOffset);
-        parts.push({ partition, frame: frame.data, start, end, fromOffset, highWatermark });
+        parts.push({ partition, frame: frame.data, start, end, fromOffset, highWatermark: lastStable, aborted });
       }
     }
     return parts;
@@ -230,6 +239,12 @@ function hungryFirst(order: readonly number[], parts: readonly FetchedPart[]): r
 function isPassing(error: unknown): boolean {
   return error instanceof UnavailableError || error instanceof MalformedRecordError ||
     error instanceof CorruptBatchError;
+}
+
+function readAborted(reader: WireReader): AbortedTransaction[] | undefined {
+  const count = reader.arrayLength(16);
+  if (count <= 0) return undefined;
+  return Array.from({ length: count }, () => ({ producerId: reader.bigint64(), firstOffset: reader.int64() }));
 }
 
 /** The offset after the last whole batch in `data[start, end)`; null where there is none. */

@@ -4,6 +4,8 @@ import type { Cluster } from "./cluster.ts";
 import { ask, type BrokerConnection } from "./connection.ts";
 import { KafkaCode, kafkaError } from "./kafka_errors.ts";
 import { batchCount, stampBatch } from "./record_batch_writer.ts";
+import { transactionError } from "./transaction_coordinator.ts";
+import type { ProducerIdentity } from "./transaction_requests.ts";
 import { WireReader } from "./wire.ts";
 
 export interface ProducerOptions {
@@ -13,6 +15,8 @@ export interface ProducerOptions {
   readonly acks: -1 | 0 | 1;
   /** How long a batch is tried again before `send` gives up. Default 30 s. */
   readonly deliveryTimeoutMs?: number;
+  /** Batches are parts of transactions that somebody else begins and ends, by this producer under this transactional id. */
+  readonly transaction?: { readonly id: string; readonly producer: ProducerIdentity };
 }
 
 /** Requests of one partition on their way; brokers remember the last five batches of a producer to tell repeats. */
@@ -32,7 +36,7 @@ interface Lane {
   readonly partition: number;
   readonly queue: Delivery[];
   /** Its own producer id, so that a failure in one partition leaves the sequences of the others alone. */
-  identity: { readonly id: bigint; readonly epoch: number } | null;
+  identity: ProducerIdentity | null;
   nextSequence: number;
   running: boolean;
 }
@@ -63,6 +67,7 @@ export class Producer {
    * its first record. Several calls for a partition may be outstanding; they are stored in the order of the calls.
    *
    * @throws UnavailableError when it was not acknowledged in time: it may or may not be stored
+   * @throws TransactionRefusedError when the transaction cannot go on: this producer is of no use any more
    */
   send(topic: string, partition: number, batch: Uint8Array): Promise<number> {
     const name = `${topic}/${partition}`;
@@ -108,20 +113,26 @@ export class Producer {
   async #deliver(lane: Lane): Promise<void> {
     const leaders = await this.#leadersOf(lane.topic);
     const connection = await this.#cluster.node(leaders[lane.partition] ?? -1);
-    if (this.#options.acks !== 0 && !lane.identity) {
-      lane.identity = await this.#newIdentity();
+    const { acks, transaction, signal } = this.#options;
+    if (acks !== 0 && !lane.identity) {
+      lane.identity = transaction?.producer ?? await this.#newIdentity();
       lane.nextSequence = 0;
     }
     const { identity } = lane;
+    const isTransactional = transaction !== undefined;
     const answers: Promise<number>[] = [];
     let sequence = lane.nextSequence;
     try {
       while (lane.queue.length > 0) {
+        // Nothing more of a transaction that was given up; without one, what was taken is brought to its end.
+        if (isTransactional) signal.throwIfAborted();
         while (answers.length < Math.min(LANE_IN_FLIGHT_MAX, lane.queue.length)) {
           const { batch } = lane.queue[answers.length];
           stampBatch(
             batch,
-            identity ? { ...identity, firstSequence: sequence } : { id: -1n, epoch: -1, firstSequence: -1 },
+            identity
+              ? { ...identity, firstSequence: sequence, isTransactional }
+              : { id: -1n, epoch: -1, firstSequence: -1 },
           );
           sequence = (sequence + batchCount(batch)) % 2 ** 31;
           const answer = this.#produce(connection, lane, batch);
@@ -140,9 +151,9 @@ export class Producer {
 
   /** Produce, version 7, of one batch. */
   async #produce(connection: BrokerConnection, lane: Lane, batch: Uint8Array): Promise<number> {
-    const { acks } = this.#options;
+    const { acks, transaction } = this.#options;
     const frame = await connection.request(0, 7, (writer) => {
-      writer.string(null).int16(acks).int32(30_000);
+      writer.string(transaction?.id ?? null).int16(acks).int32(30_000);
       writer.arrayLength(1).string(lane.topic).arrayLength(1).int32(lane.partition).int32(batch.length);
     }, { tail: batch, noResponse: acks === 0, timeoutMs: 40_000 });
     if (!frame) return -1;
@@ -155,6 +166,10 @@ export class Producer {
       const code = reader.int16();
       const offset = reader.int64();
       if (code === KafkaCode.duplicateSequence) return offset;
+      if (transaction) {
+        const error = transactionError(code, `to write to ${lane.topic}/${lane.partition}`);
+        if (error) throw error;
+      }
       if (code === KafkaCode.outOfOrderSequence || code === KafkaCode.unknownProducerId) {
         // The broker lost track of this producer; under a new identity the batch is taken.
         lane.identity = null;
@@ -179,7 +194,7 @@ export class Producer {
   }
 
   /** InitProducerId, version 0. */
-  async #newIdentity(): Promise<{ id: bigint; epoch: number }> {
+  async #newIdentity(): Promise<ProducerIdentity> {
     const connection = await this.#cluster.any();
     return await ask(
       connection,

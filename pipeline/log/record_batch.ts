@@ -22,8 +22,29 @@ import type { Records } from "./records.ts";
 
 export const BATCH_HEADER_BYTES = 61;
 const LOG_APPEND_TIME = 0x08;
+const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
 const COMPRESSION = 0x07;
+/** The kind of a control record: that a transaction was aborted. */
+const ABORT = 0;
+
+/** A transaction that was aborted: batches of this producer from this offset on are void, up to its end's control batch. */
+export interface AbortedTransaction {
+  readonly producerId: bigint;
+  readonly firstOffset: number;
+}
+
+/** What a scanner is to read of a frame. */
+export interface ScanRange {
+  readonly start: number;
+  readonly end: number;
+  /** Records before this were consumed already. */
+  readonly fromOffset: number;
+  /** Records at or after this are not wanted: `nextOffset` stops here. */
+  readonly until?: number;
+  /** The transactions that the Fetch answer says were aborted. */
+  readonly aborted?: readonly AbortedTransaction[];
+}
 
 /** A batch, or the rest of one, whose records cannot be told apart: it is set aside whole. */
 export interface UnreadableBatch {
@@ -54,6 +75,11 @@ export class BatchScanner {
   #end = 0;
   /** Records before this were consumed already; a broker answers with the whole batch they are in. */
   #fromOffset = 0;
+  #until = Infinity;
+  /** Aborted transactions that begin later, by first offset; `#voids` has the producers of those begun and not ended. */
+  #aborted: readonly AbortedTransaction[] = [];
+  #abortedBegun = 0;
+  readonly #voids = new Set<bigint>();
 
   // The batch being walked.
   #data: Uint8Array = this.#frame;
@@ -79,12 +105,17 @@ export class BatchScanner {
   }
 
   /** Starts on `frame[start, end)`, which holds batches and perhaps a part of one at the end. */
-  start(frame: Uint8Array, range: { start: number; end: number; fromOffset: number }): void {
+  start(frame: Uint8Array, range: ScanRange): void {
     this.#frame = frame;
     this.#frameView = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
     this.#next = range.start;
     this.#end = range.end;
     this.#fromOffset = range.fromOffset;
+    this.#until = range.until ?? Infinity;
+    this.#aborted = range.aborted ?? [];
+    if (this.#aborted.length > 1) this.#aborted = this.#aborted.toSorted((a, b) => a.firstOffset - b.firstOffset);
+    this.#abortedBegun = 0;
+    this.#voids.clear();
     this.#remaining = 0;
     this.nextOffset = range.fromOffset;
     this.unreadable.length = 0;
@@ -117,10 +148,32 @@ export class BatchScanner {
     return true;
   }
 
-  /** Whether the next batch is whole and its records lie in the frame. */
+  /** Whether there is a next batch whose records, or marker, lie in the frame. */
   #peekUncompressed(): boolean {
     const at = this.#next;
-    return at + BATCH_HEADER_BYTES <= this.#end && (this.#frameView.getInt16(at + 21) & (COMPRESSION | CONTROL)) === 0;
+    return at + BATCH_HEADER_BYTES <= this.#end && (this.#frameView.getInt16(at + 21) & COMPRESSION) === 0;
+  }
+
+  /** Whether a batch belongs to an aborted transaction; keeps account of which of these are open at its place. */
+  #isVoid(batch: { readonly at: number; readonly end: number; readonly lastOffset: number }): boolean {
+    const { at, end, lastOffset } = batch;
+    const aborted = this.#aborted;
+    while (this.#abortedBegun < aborted.length && aborted[this.#abortedBegun].firstOffset <= lastOffset) {
+      this.#voids.add(aborted[this.#abortedBegun++].producerId);
+    }
+    if (this.#voids.size === 0) return false;
+    const attributes = this.#frameView.getInt16(at + 21);
+    const producerId = this.#frameView.getBigInt64(at + 43);
+    if (attributes & CONTROL) {
+      if (controlType(this.#frame, at + BATCH_HEADER_BYTES, end) === ABORT) this.#voids.delete(producerId);
+      return false;
+    }
+    return (attributes & TRANSACTIONAL) !== 0 && this.#voids.has(producerId);
+  }
+
+  /** Moves past offsets up to and with `lastOffset`, but not beyond those wanted. */
+  #pass(lastOffset: number): void {
+    this.nextOffset = Math.max(this.nextOffset, Math.min(lastOffset + 1, this.#until));
   }
 
   /**
@@ -151,10 +204,17 @@ export class BatchScanner {
       if (lastOffset < baseOffset) {
         throw new CorruptBatchError(`the batch at offset ${baseOffset} ends before it starts`);
       }
+      // Also of batches that are passed over: one may end an aborted transaction.
+      const isVoid = this.#aborted.length > 0 && this.#isVoid({ at, end, lastOffset });
       if (lastOffset < this.#fromOffset) continue;
+      if (baseOffset >= this.#until) {
+        this.#pass(lastOffset);
+        this.#next = this.#end;
+        return false;
+      }
       // A compacted batch may have lost all its records.
-      if (attributes & CONTROL || (count === 0 && end === at + BATCH_HEADER_BYTES)) {
-        this.nextOffset = Math.max(this.nextOffset, lastOffset + 1);
+      if (isVoid || attributes & CONTROL || (count === 0 && end === at + BATCH_HEADER_BYTES)) {
+        this.#pass(lastOffset);
         continue;
       }
       this.#batchStart = at;
@@ -193,16 +253,17 @@ export class BatchScanner {
   #giveUp(reason: string): void {
     const start = this.#batchStart;
     const offset = Math.max(this.nextOffset, this.#baseOffset);
+    const endOffset = Math.min(this.#lastOffset + 1, this.#until);
     this.unreadable.push({
       offset: Math.min(offset, this.#lastOffset),
       // Never more than there are offsets left, so that each offset is accounted for once.
-      count: Math.max(0, Math.min(Math.max(1, this.#remaining), this.#lastOffset + 1 - offset)),
+      count: Math.max(0, Math.min(Math.max(1, this.#remaining), endOffset - offset)),
       timestampMs: this.#baseTimestamp,
       bytes: this.#frame.slice(start, start + 12 + this.#frameView.getInt32(start + 8)),
       reason,
     });
     this.#remaining = 0;
-    this.nextOffset = Math.max(this.nextOffset, this.#lastOffset + 1);
+    this.#pass(this.#lastOffset);
   }
 
   #fill(records: Records): void {
@@ -210,6 +271,7 @@ export class BatchScanner {
     const end = this.#recordsEnd;
     const fromOffset = this.#fromOffset;
     const lastOffset = this.#lastOffset;
+    const until = this.#until;
     let previous = this.#previousOffset;
     let row = records.length;
     const capacity = records.capacity;
@@ -253,6 +315,13 @@ export class BatchScanner {
       if (valueLength > 0) at += valueLength;
       if (valueLength < -1 || at >= next) break;
       if (offset <= previous || offset > lastOffset) break;
+      if (offset >= until) {
+        records.length = row;
+        this.#remaining = 0;
+        this.#next = this.#end;
+        this.#pass(lastOffset);
+        return;
+      }
       previous = offset;
       remaining--;
       if (offset >= fromOffset) {
@@ -281,10 +350,27 @@ export class BatchScanner {
       this.#giveUp(`${end - at} bytes follow the last of the records its header counts`);
     } else {
       // A compacted batch may end before its last offset delta.
-      this.nextOffset = Math.max(this.nextOffset, lastOffset + 1);
+      this.#pass(lastOffset);
     }
   }
 }
+
+/** The type of a control batch's only record, whose key is two int16: version and type. -1 where there is none. */
+function controlType(data: Uint8Array, start: number, end: number): number {
+  let at = start;
+  const skipVarint = () => {
+    while (at < end && data[at] > 127) at++;
+    at++;
+  };
+  skipVarint(); // length
+  at++; // attributes
+  skipVarint(); // timestamp delta
+  skipVarint(); // offset delta
+  skipVarint(); // key length
+  return at + 4 <= end ? data[at + 2] << 8 | data[at + 3] : -1;
+}
+
+const text = new TextDecoder();
 
 /** The headers of a row's header block, in order; null where the block is malformed. Allocates: for records set aside. */
 export function readHeaders(data: Uint8Array, start: number, end: number): [string, Uint8Array | null][] | null {
@@ -306,7 +392,7 @@ export function readHeaders(data: Uint8Array, start: number, end: number): [stri
   for (let i = 0; i < count; i++) {
     const nameLength = varint();
     if (!(nameLength >= 0 && at + nameLength <= end)) return null;
-    const name = new TextDecoder().decode(data.subarray(at, at += nameLength));
+    const name = text.decode(data.subarray(at, at += nameLength));
     const valueLength = varint();
     if (!(valueLength >= -1 && at + Math.max(0, valueLength) <= end)) return null;
     headers.push([name, valueLength < 0 ? null : data.slice(at, at += valueLength)]);

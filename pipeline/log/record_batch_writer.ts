@@ -167,11 +167,16 @@ export interface ProducerStamp {
   readonly id: bigint;
   readonly epoch: number;
   readonly firstSequence: number;
+  /** Part of a transaction: read once that is committed. */
+  readonly isTransactional?: boolean;
 }
+
+const TRANSACTIONAL = 0x10;
 
 /** Says who wrote a finished batch and seals it with its checksum; may be done again with another stamp. */
 export function stampBatch(batch: Uint8Array, stamp: ProducerStamp): void {
   const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
+  view.setInt16(21, view.getInt16(21) & ~TRANSACTIONAL | (stamp.isTransactional ? TRANSACTIONAL : 0));
   view.setBigInt64(43, stamp.id);
   view.setInt16(51, stamp.epoch);
   view.setInt32(53, stamp.firstSequence);

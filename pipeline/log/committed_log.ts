@@ -1,0 +1,175 @@
+import type { Clock } from "../clock.ts";
+import { ConfigError, UnavailableError } from "../errors.ts";
+import type { Cluster } from "./cluster.ts";
+import { type FetchedPart, Fetcher, OffsetOutOfRangeError } from "./fetcher.ts";
+import { BatchScanner, CorruptBatchError, readHeaders } from "./record_batch.ts";
+import { Records } from "./records.ts";
+import type { CommittedLog, CommittedRecord, Offsets } from "./transactions.ts";
+
+/** Bytes asked for a partition, and of a broker, in one answer; two answers of a broker are held at a time. */
+const PARTITION_BYTES = 1024 * 1024;
+const FETCH_BYTES = 8 * 1024 * 1024;
+/** A batch that is larger than this when decompressed is not read. */
+const DECOMPRESSED_BYTES_MAX = 256 * 1024 * 1024;
+const CHUNK_ROWS = 2048;
+/** Brokers that are away for this long are away; a leader that moves is not. */
+const PATIENCE_MS = 10_000;
+
+/** Reads the topics of the cluster, whose connections it shares. Calls of `read` may overlap. */
+export function createCommittedLog(cluster: Cluster, options: { readonly clock: Clock }): CommittedLog {
+  const { clock } = options;
+  return {
+    offsets: async (topic, position) =>
+      await cluster.offsets(topic, await partitionsOf(cluster, topic), position, { committed: true }),
+
+    read: async (topic, from, { take, signal }) => {
+      const positions = new Map(from);
+      const partitions = [...from.keys()];
+      if (partitions.length === 0) return positions;
+      const there = new Set(await partitionsOf(cluster, topic));
+      const missing = partitions.filter((partition) => !there.has(partition));
+      if (missing.length > 0) throw new UnavailableError(`Topic ${topic} has no partition ${missing.join(", ")} (yet)`);
+      const ends = await cluster.offsets(topic, partitions, "latest", { committed: true });
+      for (;;) {
+        const starts = await cluster.offsets(topic, partitions, "earliest", { committed: true });
+        for (const [partition, position] of positions) {
+          const end = ends.get(partition)!;
+          if (position < end) positions.set(partition, Math.min(end, Math.max(position, starts.get(partition)!)));
+        }
+        signal.throwIfAborted();
+        try {
+          await new Reading(cluster, { topic, positions, ends, take, clock, signal }).run();
+          return positions;
+        } catch (error) {
+          // Retention was faster; what it deleted is not missed.
+          if (!(error instanceof OffsetOutOfRangeError)) throw error;
+        }
+      }
+    },
+  };
+}
+
+async function partitionsOf(cluster: Cluster, topic: string): Promise<number[]> {
+  const found = await cluster.leaders(topic);
+  if (!found) throw new UnavailableError(`Topic ${topic} does not exist (yet)`);
+  return found.leaders.map((_, partition) => partition);
+}
+
+interface ReadingOptions {
+  readonly topic: string;
+  /** Moved on by the reading. */
+  readonly positions: Map<number, number>;
+  readonly ends: Offsets;
+  readonly take: (record: CommittedRecord) => boolean | void;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** One walk over the partitions from their positions to their ends. */
+class Reading {
+  readonly #cluster: Cluster;
+  readonly #options: ReadingOptions;
+  readonly #scanner = new BatchScanner({ decompressedBytesMax: DECOMPRESSED_BYTES_MAX });
+  readonly #rows = new Records(CHUNK_ROWS);
+  readonly #going: Set<number>;
+  readonly #finished = new AbortController();
+  #movedAt: number;
+  #failure: unknown = null;
+
+  constructor(cluster: Cluster, options: ReadingOptions) {
+    this.#cluster = cluster;
+    this.#options = options;
+    const { positions, ends, clock } = options;
+    this.#going = new Set([...positions].filter(([p, position]) => position < ends.get(p)!).map(([p]) => p));
+    this.#movedAt = clock.monotonic();
+  }
+
+  async run(): Promise<void> {
+    const { topic, positions, clock, signal } = this.#options;
+    if (this.#going.size === 0) return;
+    const partitions = [...this.#going];
+    const fetcher = new Fetcher(this.#cluster, {
+      topic,
+      clock,
+      signal: AbortSignal.any([signal, this.#finished.signal]),
+      partitionBytes: PARTITION_BYTES,
+      fetchBytes: FETCH_BYTES,
+      // All that is wanted is there, and writers share the connection.
+      maxWaitMs: 0,
+      partitions,
+      positionOf: (partition) => positions.get(partition)!,
+      onWaiting: (reason) => this.#onWaiting(reason),
+      take: (part) => {
+        try {
+          this.#take(part);
+        } catch (error) {
+          // Fetched again; all else ends the reading, whatever kind of error the caller's function throws.
+          if (error instanceof CorruptBatchError) throw error;
+          this.#fail(error);
+        }
+        fetcher.pause(partitions.filter((partition) => !this.#going.has(partition)));
+        return Promise.resolve();
+      },
+    });
+    await fetcher.run();
+    if (this.#failure !== null) throw this.#failure;
+    signal.throwIfAborted();
+  }
+
+  #take(part: FetchedPart): void {
+    const { partition } = part;
+    if (!this.#going.has(partition)) return;
+    const { topic, positions, ends } = this.#options;
+    const scanner = this.#scanner;
+    const end = ends.get(partition)!;
+    scanner.start(part.frame, { ...part, fromOffset: positions.get(partition)!, until: end });
+    while (scanner.scan(this.#rows)) {
+      for (let row = 0; row < this.#rows.length; row++) {
+        positions.set(partition, this.#rows.offsets[row] + 1);
+        if (this.#options.take(this.#record(partition, row)) === false) {
+          this.#finish(partition);
+          return;
+        }
+      }
+      const [unreadable] = scanner.unreadable;
+      if (unreadable) {
+        // Whoever reads wants to know what is there: to go on without it would be to guess.
+        const problem =
+          `the batch at offset ${unreadable.offset} of partition ${partition} cannot be read: ${unreadable.reason}`;
+        throw new ConfigError({ where: topic, problem });
+      }
+      positions.set(partition, scanner.nextOffset);
+    }
+    if (scanner.nextOffset > positions.get(partition)!) positions.set(partition, scanner.nextOffset);
+    this.#movedAt = this.#options.clock.monotonic();
+    if (positions.get(partition)! >= end) this.#finish(partition);
+  }
+
+  #record(partition: number, row: number): CommittedRecord {
+    const { data, offsets, timestamps, keyStart, keyEnd, valueStart, valueEnd, headersStart, headersEnd } = this.#rows;
+    return {
+      partition,
+      offset: offsets[row],
+      timestampMs: timestamps[row],
+      key: keyStart[row] < 0 ? null : data.slice(keyStart[row], keyEnd[row]),
+      value: valueStart[row] < 0 ? null : data.slice(valueStart[row], valueEnd[row]),
+      headers: readHeaders(data, headersStart[row], headersEnd[row]) ?? [],
+    };
+  }
+
+  #finish(partition: number): void {
+    this.#going.delete(partition);
+    if (this.#going.size === 0) this.#finished.abort();
+  }
+
+  #onWaiting(reason: string | null): void {
+    const { topic, clock } = this.#options;
+    if (reason === null || clock.monotonic() - this.#movedAt < PATIENCE_MS) return;
+    this.#fail(new UnavailableError(`Cannot read ${topic}: ${reason}`));
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#finished.abort();
+  }
+}
