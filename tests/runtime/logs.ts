@@ -81,16 +81,18 @@ export interface PlanOptions {
   readonly idleAfter?: `${number}ms`;
   readonly emit?: "final" | { readonly every: `${number}ms` };
   readonly where?: string;
+  readonly dedupe?: { readonly by: string; readonly within: `${number}ms` };
 }
 
 /** Count and sum of `v` by `k` and second. */
 export async function eventPlan(options: PlanOptions = {}): Promise<Plan> {
-  const { allowedLateness = "1000ms", idleAfter = "5000ms", emit = "final", where } = options;
+  const { allowedLateness = "1000ms", idleAfter = "5000ms", emit = "final", where, dedupe } = options;
   return await planOf(
     pipeline({
       name: "events",
       from: topic("t", { schema: SCHEMA as Exclude<AvroSchema, string>, eventTime: "at", allowedLateness, idleAfter }),
       ...(where === undefined ? {} : { where }),
+      ...(dedupe === undefined ? {} : { dedupe }),
       groupBy: ["k"],
       window: tumbling("1s"),
       select: { n: count(), total: sum("v") },

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
 import type { Cluster } from "../../pipeline/log/cluster.ts";
-import { NO_POSITION } from "../../pipeline/sinks/sink.ts";
 import { withRetry } from "../../pipeline/sinks/retry.ts";
 import { encode, type Event, eventPlan, recordOf } from "./logs.ts";
 import { Crash, objects, RunnerBench } from "./runner_bench.ts";
@@ -200,7 +199,8 @@ Deno.test("while the sink is away nothing more is flushed or saved, and all goes
   bench.sinkGate = () => away ? Promise.reject(new UnavailableError("Postgres is away")) : Promise.resolve();
   const direct = bench.start({
     sink: withRetry({
-      ...NO_POSITION,
+      resume: () => bench.sink.resume(),
+      position: () => null,
       name: "memory",
       write: async (rows, options) => {
         await bench.sinkGate(options.signal);

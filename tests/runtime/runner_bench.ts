@@ -4,6 +4,8 @@ import type { Sample } from "../../pipeline/checkpoint/history.ts";
 import type { Cluster } from "../../pipeline/log/cluster.ts";
 import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
 import { PipelineRunner, type RunnerDeps } from "../../pipeline/runtime/pipeline_runner.ts";
+import type { ExplainDeps } from "../../pipeline/runtime/explain.ts";
+import { REDRIVE_ATTEMPT, REDRIVE_OFFSET, REDRIVE_PIPELINE } from "../../pipeline/runtime/redrive_headers.ts";
 import { Shard } from "../../pipeline/runtime/shard.ts";
 import type { ShardEvents, ShardHost } from "../../pipeline/runtime/shard_host.ts";
 import { NO_POSITION, type ResultRows, type ResultValue, type SetAsideRecord } from "../../pipeline/sinks/sink.ts";
@@ -27,6 +29,8 @@ export class RunnerBench {
   samples: Sample[] = [];
   saved: Uint8Array | null = null;
   saves = 0;
+  /** What the brokers say is the first offset of each partition. */
+  earliest = 0;
   flushes = 0;
   paused: readonly number[] = [];
   events: ShardEvents | null = null;
@@ -48,6 +52,30 @@ export class RunnerBench {
     this.logs[partition].append(events.map((event) => recordOf(encode(event), this.clock.now())));
   }
 
+  /** A late record or dead letter, back in its partition. */
+  redrive(
+    partition: number,
+    event: Event,
+    { source, pipeline = this.plan.name }: { source: number; pipeline?: string },
+  ): void {
+    const text = new TextEncoder();
+    this.logs[partition].append([{
+      ...recordOf(encode(event), this.clock.now()),
+      headers: [
+        ["mine", text.encode("x")],
+        [REDRIVE_OFFSET, text.encode(String(source))],
+        [REDRIVE_ATTEMPT, text.encode("1")],
+        [REDRIVE_PIPELINE, text.encode(pipeline)],
+      ],
+    }]);
+  }
+
+  /** What `explain` needs, over this bench's logs and what was saved here. */
+  explainDeps(): ExplainDeps {
+    const { checkpoints, history, hosts, clock } = this.#deps();
+    return { checkpoints, history, hosts, clock, signal: new AbortController().signal };
+  }
+
   get checkpoint(): Checkpoint | null {
     return this.saved && decodeCheckpoint(this.saved);
   }
@@ -60,6 +88,10 @@ export class RunnerBench {
   }
 
   runner(deps: Partial<RunnerDeps> = {}): PipelineRunner {
+    return new PipelineRunner(this.plan, { ...this.#deps(), ...deps });
+  }
+
+  #deps(): RunnerDeps {
     const store: CheckpointStore = {
       load: () => {
         this.step("load");
@@ -78,16 +110,17 @@ export class RunnerBench {
         this.step("leaders");
         return Promise.resolve({ topic: "t", id: null, leaders: this.logs.map(() => 1) });
       },
-      offsets: (_: string, partitions: number[]) => Promise.resolve(new Map(partitions.map((p) => [p, 0]))),
+      offsets: (_: string, partitions: number[]) => Promise.resolve(new Map(partitions.map((p) => [p, this.earliest]))),
       close: () => Promise.resolve(),
       // Boundary: the runner uses these three methods of the class, which cannot be made without a broker.
     } as unknown as Cluster;
-    return new PipelineRunner(this.plan, {
+    return {
       clock: this.clock,
       hosts: [this.#host(), this.#host()],
       cluster: () => cluster,
       sink: {
-        ...NO_POSITION,
+        resume: () => this.sink.resume(),
+        position: () => this.sink.position(),
         name: "memory",
         write: async (rows, options) => {
           await this.sinkGate(options.signal);
@@ -126,8 +159,7 @@ export class RunnerBench {
       },
       generation: 0,
       onSaved: (ledger) => this.noted.push(new Map(ledger.map(({ partition, position }) => [partition, position]))),
-      ...deps,
-    });
+    };
   }
 
   /** Starts a runner; `stop` ends it as Ctrl-C does. */

@@ -1,0 +1,195 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { explain } from "../../pipeline/runtime/explain.ts";
+import { REVISIONS_PER_GENERATION } from "../../pipeline/runtime/window_state.ts";
+import { type Event, eventPlan } from "./logs.ts";
+import { Crash, objects, RunnerBench } from "./runner_bench.ts";
+
+const plan = await eventPlan({ allowedLateness: "500ms" });
+const early = await eventPlan({ allowedLateness: "500ms", emit: { every: "100ms" } });
+const deduped = await eventPlan({ allowedLateness: "500ms", dedupe: { by: "v", within: "2000ms" } });
+
+const event = (k: string, at: number, v = 1): Event => ({ k, v, at });
+
+Deno.test("a late record that comes back reopens its window: it is computed again, and a second time changes nothing", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100), event("b", 150)], [event("a", 5_000)], [
+    event("a", 200, 10),
+  ]]]);
+  const { stop, runner } = bench.start();
+  await bench.clock.pass(1_000);
+  assert.deepEqual(bench.finals(), ["a 0 n=1 total=1 revision=1", "b 0 n=1 total=1 revision=1"]);
+  assert.deepEqual(bench.aside.map(({ offset, windowStartMs }) => [offset, windowStartMs]), [[3, 0]]);
+  const published = bench.published.length;
+  bench.redrive(0, event("a", 200, 10), { source: 3 });
+  await bench.clock.pass(500);
+  assert.deepEqual(bench.finals(), ["a 0 n=2 total=11 revision=2", "b 0 n=1 total=1 revision=1"]);
+  const rows = bench.published.slice(published).flatMap(objects);
+  assert.deepEqual(rows.map(({ k }) => k), ["a"], "only the key that changed is published");
+  bench.redrive(0, event("a", 200, 10), { source: 3 });
+  bench.redrive(0, event("a", 200, 10), { source: 3, pipeline: "another" });
+  await bench.clock.pass(500);
+  assert.deepEqual(bench.finals(), ["a 0 n=2 total=11 revision=2", "b 0 n=1 total=1 revision=1"]);
+  assert.deepEqual(runner.status().buckets, {
+    consumed: 7,
+    aggregated: 4,
+    filtered: 0,
+    late: 1,
+    dead: 0,
+    duplicate: 2,
+  });
+  assert.equal(await stop(), null);
+});
+
+Deno.test("a window is reopened again after a restart, with what came back before it", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100)], [event("a", 5_000)], [event("a", 200), event("a", 300)]]]);
+  {
+    const { stop } = bench.start();
+    await bench.clock.pass(1_000);
+    bench.redrive(0, event("a", 200), { source: 2 });
+    assert.equal(await stop(), null);
+  }
+  assert.deepEqual(bench.finals(), ["a 0 n=2 total=2 revision=2"]);
+  const { stop } = bench.start();
+  await bench.clock.pass(500);
+  bench.redrive(0, event("a", 300), { source: 3 });
+  bench.redrive(0, event("a", 200), { source: 2 });
+  await bench.clock.pass(500);
+  assert.deepEqual(bench.finals(), ["a 0 n=3 total=3 revision=3"]);
+  assert.equal(await stop(), null);
+});
+
+Deno.test("a window is not opened again when the log has lost some of its records: the record stays late, and says why", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100)], [event("a", 900), event("a", 5_000)], [event("a", 200)]]]);
+  {
+    const { stop } = bench.start();
+    await bench.clock.pass(1_000);
+    assert.equal(await stop(), null);
+  }
+  bench.earliest = 1;
+  const { stop } = bench.start();
+  await bench.clock.pass(500);
+  bench.redrive(0, event("a", 200), { source: 3 });
+  await bench.clock.pass(500);
+  assert.deepEqual(bench.finals(), ["a 0 n=2 total=2 revision=2"]);
+  assert.match(
+    bench.aside.at(-1)!.reason,
+    /cannot be computed again, because the log does not hold all of its records/,
+  );
+  assert.equal(await stop(), null);
+});
+
+Deno.test("a later generation's revisions are above any of an earlier one", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100), event("a", 5_000)]]]);
+  const { stop } = bench.start({ generation: 2 });
+  await bench.clock.pass(500);
+  assert.deepEqual(bench.finals(), [`a 0 n=1 total=1 revision=${2 * REVISIONS_PER_GENERATION + 1}`]);
+  assert.equal(await stop(), null);
+});
+
+/** An entry of a log: a record, one that comes back with the offset of an earlier one, or silence. */
+const entry = fc.record({
+  partition: fc.nat({ max: 1 }),
+  at: fc.nat({ max: 8_000 }),
+  v: fc.nat({ max: 3 }),
+  isBack: fc.boolean(),
+  of: fc.nat({ max: 30 }),
+  passMs: fc.constantFrom(0, 0, 0, 100, 700),
+});
+
+for (const [what, tested] of [["final rows", plan], ["early rows", early], ["dedupe", deduped]] as const) {
+  Deno.test(`crashes and records that come back: every record counts once, and explains itself (${what})`, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(entry, { minLength: 1, maxLength: 30 }),
+        fc.array(fc.nat({ max: 200 }), { maxLength: 4 }),
+        async (entries, crashes) => {
+          const bench = new RunnerBench(tested, [[], []]);
+          let steps = 0;
+          const plannedCrashes = [...crashes];
+          bench.step = () => {
+            if (plannedCrashes.length > 0 && ++steps > plannedCrashes[0]) {
+              plannedCrashes.shift();
+              steps = 0;
+              throw new Crash("crash");
+            }
+          };
+          let running = bench.start();
+          let ended: Error | null | undefined;
+          const watch = () => void running.result.then((error) => ended = error);
+          watch();
+          const kept: (Event & { source: number | null })[][] = [[], []];
+          const pass = async (ms: number) => {
+            await bench.clock.pass(ms);
+            while (ended !== undefined) {
+              assert.ok(ended instanceof Crash, String(ended?.stack));
+              ended = undefined;
+              running = bench.start();
+              watch();
+              await bench.clock.pass(100);
+            }
+          };
+          for (const { partition, at, v, isBack, of, passMs } of entries) {
+            const log = kept[partition];
+            const original = isBack ? log[of] : undefined;
+            if (original) {
+              const source = original.source ?? of;
+              log.push({ ...original, source });
+              bench.redrive(partition, original, { source });
+            } else {
+              log.push({ ...event("k", at, v), source: null });
+              bench.append(partition, event("k", at, v));
+            }
+            if (passMs > 0) await pass(passMs);
+          }
+          await pass(1_000);
+          plannedCrashes.length = 0;
+          const isBehind = ({ position, end }: { position: number; end: number }) => end < 0 || position < end;
+          do await pass(1_000); while (running.runner.status().partitions.some(isBehind));
+          assert.equal(await running.stop(), null);
+          await checkAgainstModel(bench, kept);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+}
+
+/** By what was saved of each partition's watermark no record is judged twice: the explanations have to add up to the results. */
+async function checkAgainstModel(
+  bench: RunnerBench,
+  kept: readonly (Event & { source: number | null })[][],
+): Promise<void> {
+  const counts = new Map<number, number>();
+  const sum = { aggregated: 0, late: 0, duplicate: 0, dead: 0, filtered: 0 };
+  for (const [partition, records] of kept.entries()) {
+    for (const [offset, record] of records.entries()) {
+      // One after the other on the virtual clock: reading again waits for it.
+      const asked = explain(bench.plan, { partition, offset }, bench.explainDeps());
+      let told: Awaited<typeof asked> | null = null;
+      asked.then((explanation) => told = explanation);
+      for (let i = 0; i < 50 && told === null; i++) await bench.clock.pass(10);
+      const { fate, window } = await asked;
+      assert.ok(fate in sum, fate);
+      sum[fate as keyof typeof sum]++;
+      const start = 1000 * Math.floor(record.at! / 1000);
+      if (fate !== "duplicate") assert.equal(window?.startMs, start);
+      if (fate === "aggregated") counts.set(start, (counts.get(start) ?? 0) + 1);
+    }
+  }
+  const { partitions, panes } = bench.checkpoint!;
+  for (const fate of Object.keys(sum) as (keyof typeof sum)[]) {
+    assert.equal(partitions.reduce((all, { buckets }) => all + buckets[fate], 0), sum[fate], fate);
+  }
+  const open = new Map<number, number>();
+  for (const { windows, counts } of panes) {
+    windows.forEach((start, i) => open.set(start, (open.get(start) ?? 0) + counts[i]));
+  }
+  const finals = new Map(
+    bench.sink.rows().filter((row) => row.at(-1) === true).map((row) => [row[1] as number, row.at(-2) as number]),
+  );
+  for (const [start, count] of counts) {
+    assert.equal(finals.get(start) ?? open.get(start), count, `window ${start}`);
+  }
+  const published = bench.published.flatMap(objects).filter(({ final }) => final);
+  assert.ok(published.every(({ revision, n }) => revision === n));
+}
