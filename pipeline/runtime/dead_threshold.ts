@@ -1,9 +1,25 @@
-/** Tells when so many of the last records were dead letters that a pipeline must stop instead of burying its topic. */
+/** Parts that are held, at most, and so how finely the last records are told apart: the last `of` begin within a 512th of `of`. */
+const PARTS_MAX = 512;
+
+interface Part {
+  consumed: number;
+  dead: number;
+}
+
+/**
+ * Tells when so many of the last records were dead letters that a pipeline must stop instead of burying its topic.
+ *
+ *     |  oldest part  |  part  |  part  | newest |
+ *            |<--------- the last `of` ---------->|      of the oldest part the share counts, as if it were mixed evenly
+ *
+ * So what is told is exact but for one part: a call's records, or a 512th of `of` where calls bring fewer. It begins anew with each
+ * start: whoever has mended the cause is not held to what was before.
+ */
 export class DeadThreshold {
   readonly #dead: number;
   readonly #of: number;
-  /** What was read between one call and the next, oldest first; no more than are needed for `of` records. */
-  readonly #parts: { readonly consumed: number; readonly dead: number }[] = [];
+  /** Oldest first; together at least `of` records once so many were read, and without the oldest fewer. */
+  readonly #parts: Part[] = [];
   #consumed = 0;
   #deadHeld = 0;
 
@@ -12,20 +28,31 @@ export class DeadThreshold {
     this.#of = of;
   }
 
-  /**
-   * Adds records just read, and how many of them were dead; true when the threshold is reached. The order of records within a call
-   * is not known: of more than `of` records the share counts, as if they were mixed evenly.
-   */
+  /** Parts held now, `PARTS_MAX` and two at most. */
+  get parts(): number {
+    return this.#parts.length;
+  }
+
+  /** Adds records just read, and how many of them were dead; true when the threshold is reached. */
   note(consumed: number, dead: number): boolean {
     if (consumed === 0) return false;
-    this.#parts.push({ consumed, dead });
+    const parts = this.#parts;
+    const newest = parts.at(-1);
+    if (newest && newest.consumed + consumed <= this.#of / PARTS_MAX) {
+      newest.consumed += consumed;
+      newest.dead += dead;
+    } else {
+      parts.push({ consumed, dead });
+    }
     this.#consumed += consumed;
     this.#deadHeld += dead;
-    while (this.#consumed - this.#parts[0].consumed >= this.#of) {
-      const oldest = this.#parts.shift()!;
+    while (this.#consumed - parts[0].consumed >= this.#of) {
+      const oldest = parts.shift()!;
       this.#consumed -= oldest.consumed;
       this.#deadHeld -= oldest.dead;
     }
-    return this.#deadHeld * Math.min(1, this.#of / this.#consumed) >= this.#dead;
+    const [oldest] = parts;
+    const beyond = Math.max(0, this.#consumed - this.#of);
+    return this.#deadHeld - oldest.dead * beyond / oldest.consumed >= this.#dead;
   }
 }
