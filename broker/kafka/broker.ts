@@ -5,11 +5,12 @@ import type { PartitionLog } from "./log/partition_log.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { ProducerIds } from "./producer_ids.ts";
 import { Topics } from "./topics.ts";
+import { Transactions } from "./transactions/coordinator.ts";
 
 /** How many partitions are put on disk at a time in the background. */
 const flushesAtOnce = 8;
 
-/** What requests act on: topics, groups and producer ids, all kept in one data folder. Knows nothing of connections. */
+/** What requests act on: topics, groups, producer ids and transactions, all kept in one data folder. Knows nothing of connections. */
 export class Broker {
   readonly options: ResolvedOptions;
   readonly clock: Clock;
@@ -17,6 +18,7 @@ export class Broker {
   readonly topics: Topics;
   readonly groups: Groups;
   readonly producerIds: ProducerIds;
+  readonly transactions: Transactions;
   /** Where clients are told to connect. */
   advertised: { host: string; port: number };
   readonly #files: FilePool;
@@ -33,10 +35,17 @@ export class Broker {
     this.topics = new Topics(options, this.#files);
     this.groups = new Groups(options);
     this.producerIds = new ProducerIds(`${options.dataDir}/producer_id`);
+    this.transactions = new Transactions(options, {
+      topics: this.topics,
+      offsets: this.groups.offsets,
+      producerIds: this.producerIds,
+    });
     this.#timers = [
       setInterval(() => this.#flushSoon(), options.flushMs),
       setInterval(() => this.retain(), options.retentionCheckMs),
     ];
+    // What a kill left in the page cache is not shown before it is on disk.
+    this.#flushSoon();
   }
 
   /** Applies retention to every partition; see `PartitionLog.retain`. */
@@ -60,6 +69,7 @@ export class Broker {
   async close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     await this.#flushing;
+    await this.transactions.close();
     await this.groups.close();
     await this.#forEachPartition((partition) => partition.close());
     this.#files.closeAll();

@@ -25,6 +25,8 @@ import { offsetCommit, offsetFetch } from "./protocol/offsets.ts";
 import { produce } from "./protocol/produce.ts";
 import { initProducerId } from "./protocol/producer_ids.ts";
 import { createPartitions, createTopics, deleteTopics } from "./protocol/topic_admin.ts";
+import { describeTransactions, listTransactions } from "./protocol/transaction_admin.ts";
+import { addOffsetsToTxn, addPartitionsToTxn, endTxn, txnOffsetCommit } from "./protocol/transactions.ts";
 
 /** Everything this broker can be asked, by key. */
 const table: ReadonlyMap<number, Api> = new Map(
@@ -47,11 +49,17 @@ const table: ReadonlyMap<number, Api> = new Map(
     deleteTopics,
     initProducerId,
     offsetForLeaderEpoch,
+    addPartitionsToTxn,
+    addOffsetsToTxn,
+    endTxn,
+    txnOffsetCommit,
     describeConfigs,
     createPartitions,
     deleteGroups,
     incrementalAlterConfigs,
     describeCluster,
+    describeTransactions,
+    listTransactions,
   ].map((api) => [api.key, api]),
 );
 

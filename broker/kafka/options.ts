@@ -46,6 +46,10 @@ export interface BrokerOptions {
   readonly groupMembersMax?: number;
   /** How long a new group waits for more members before its first assignment. Default: 100 ms. */
   readonly groupInitialDelayMs?: number;
+  /** The longest time-out a transactional producer may ask for. Default: 15 minutes. */
+  readonly transactionTimeoutMaxMs?: number;
+  /** Transactional ids; one that is not used is forgotten after 7 days. Default: 10,000. */
+  readonly transactionalIdsMax?: number;
   /** How often records that nobody waits for are put on disk. Default: 1 s. */
   readonly flushMs?: number;
   /** How often retention is applied. Default: 10 s. */
@@ -84,6 +88,8 @@ export function resolveOptions(options: BrokerOptions): ResolvedOptions {
     groupsMax: 10_000,
     groupMembersMax: 1000,
     groupInitialDelayMs: 100,
+    transactionTimeoutMaxMs: 15 * 60 * 1000,
+    transactionalIdsMax: 10_000,
     flushMs: 1000,
     retentionCheckMs: 10_000,
     log: () => {},

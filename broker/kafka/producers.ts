@@ -22,6 +22,8 @@ interface Producer {
   readonly batches: SentBatch[];
 }
 
+export type SavedProducers = readonly (readonly [producerId: number, Producer])[];
+
 /** What to do with a batch: store it, answer with the offset it already has, or refuse it with a Kafka error code. */
 export type Verdict = { readonly store: true } | { readonly duplicateOf: number } | { readonly refuse: number };
 
@@ -48,20 +50,25 @@ export class Producers {
     const last = sequenceAfter(first, batch.offsets - 1);
     const sent = producer.batches.find((sent) => sent[0] === first && sent[1] === last);
     if (sent !== undefined) return { duplicateOf: sent[2] };
-    const expected = sequenceAfter(producer.batches[producer.batches.length - 1][1], 1);
+    const newest = producer.batches.at(-1);
+    // None: a marker was the first that came with this epoch.
+    const expected = newest === undefined ? 0 : sequenceAfter(newest[1], 1);
     return first === expected ? store : { refuse: ErrorCode.outOfOrderSequence };
   }
 
-  /** Remembers a batch that was stored at `baseOffset`. */
+  /** Remembers a batch that was stored at `baseOffset`. A marker has no sequence, but its epoch fences those before it. */
   add(batch: Batch, baseOffset: number, nowMs: number): void {
     if (batch.producerId < 0) return;
     let producer = this.#producers.get(batch.producerId);
+    if (producer === undefined && batch.isControl) return;
     if (producer === undefined || producer.epoch !== batch.producerEpoch) {
       producer = { epoch: batch.producerEpoch, lastSeenMs: nowMs, batches: [] };
     }
     producer.lastSeenMs = nowMs;
-    producer.batches.push([batch.baseSequence, sequenceAfter(batch.baseSequence, batch.offsets - 1), baseOffset]);
-    if (producer.batches.length > batchesKept) producer.batches.shift();
+    if (!batch.isControl) {
+      producer.batches.push([batch.baseSequence, sequenceAfter(batch.baseSequence, batch.offsets - 1), baseOffset]);
+      if (producer.batches.length > batchesKept) producer.batches.shift();
+    }
     // Kept in the order of last use: the first key is the one silent for longest.
     this.#producers.delete(batch.producerId);
     this.#producers.set(batch.producerId, producer);
@@ -75,23 +82,14 @@ export class Producers {
     }
   }
 
-  /** The state as JSON, good for the log up to `endOffset`. */
-  encode(endOffset: number): string {
-    return JSON.stringify({ endOffset, producers: [...this.#producers] });
+  /** The state as it is written down. */
+  save(): SavedProducers {
+    return [...this.#producers];
   }
 
-  /** Reads a snapshot; null when there is none or it cannot be one. */
-  static decode(text: string): { endOffset: number; producers: Producers } | null {
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(text);
-    } catch {
-      return null;
-    }
-    const snapshot = parsed as { endOffset?: unknown; producers?: unknown } | null;
-    if (typeof snapshot?.endOffset !== "number" || !Array.isArray(snapshot.producers)) return null;
+  static restore(saved: SavedProducers): Producers {
     const producers = new Producers();
-    for (const [id, producer] of snapshot.producers as [number, Producer][]) producers.#producers.set(id, producer);
-    return { endOffset: snapshot.endOffset, producers };
+    for (const [id, producer] of saved) producers.#producers.set(id, producer);
+    return producers;
   }
 }

@@ -78,6 +78,10 @@ export class Topics {
     return this.#byName.get(name)?.partitions[index] ?? null;
   }
 
+  partitionById(id: string, index: number): PartitionLog | null {
+    return this.#byId.get(id)?.partitions[index] ?? null;
+  }
+
   /** Whether `partitions` more would be too many. */
   isFull(partitions: number): boolean {
     return this.#partitionCount + partitions > this.#options.partitionsMax;

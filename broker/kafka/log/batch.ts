@@ -44,6 +44,9 @@ export interface Batch {
   readonly producerId: number;
   readonly producerEpoch: number;
   readonly baseSequence: number;
+  readonly isTransactional: boolean;
+  /** A marker rather than records. */
+  readonly isControl: boolean;
 }
 
 /** A produced batch that must not be stored; `code` is the Kafka error that says why. */
@@ -61,6 +64,7 @@ export function readInt64(view: DataView, at: number): number {
 
 /** Reads the header at `at`, which must be `batchHeaderBytes` inside of the view. */
 export function readBatch(view: DataView, at: number): Batch {
+  const attributes = view.getInt16(at + 21);
   return {
     start: at,
     end: at + batchPrefixBytes + view.getInt32(at + 8),
@@ -70,6 +74,8 @@ export function readBatch(view: DataView, at: number): Batch {
     producerId: readInt64(view, at + 43),
     producerEpoch: view.getInt16(at + 51),
     baseSequence: view.getInt32(at + 53),
+    isTransactional: (attributes & transactionalBit) !== 0,
+    isControl: (attributes & controlBit) !== 0,
   };
 }
 
@@ -108,8 +114,11 @@ export function checkBatches(data: Uint8Array, start: number, end: number, batch
       throw new BatchRefused(ErrorCode.corruptMessage, "The CRC-32C of a batch does not match its bytes");
     }
     const attributes = view.getInt16(at + 21);
-    if (attributes & (transactionalBit | controlBit)) {
-      throw new BatchRefused(ErrorCode.invalidRecord, "Transactional and control batches are not stored here");
+    if (batch.isControl) {
+      throw new BatchRefused(ErrorCode.invalidRecord, "Control batches are the broker's to write");
+    }
+    if (batch.isTransactional && batch.producerId < 0) {
+      throw new BatchRefused(ErrorCode.invalidRecord, "A transactional batch has no producer id");
     }
     const count = view.getInt32(at + 57);
     if (count < 1 || count !== batch.offsets || (attributes & 7) > 4) {

@@ -54,6 +54,17 @@ export class OffsetIndex {
     return low;
   }
 
+  /** The first entry whose position is at least `position`, `length` when there is none. */
+  ceiling(position: number): number {
+    let low = -1;
+    for (let high = this.length; high - low > 1;) {
+      const middle = (low + high) >>> 1;
+      if (this.position(middle) < position) low = middle;
+      else high = middle;
+    }
+    return low + 1;
+  }
+
   /** Where to start looking for the first batch with a timestamp of at least `timestamp`: a position no such batch is before. */
   positionBefore(timestamp: number): number {
     let low = -1;

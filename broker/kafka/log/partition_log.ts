@@ -2,14 +2,17 @@
  * One partition: an ordered list of segments in a folder, the newest of which grows.
  *
  * Appends and reads are synchronous calls to the page cache, so an append is never seen half done and needs no lock. Only putting
- * bytes on disk waits, and all who wait for the same partition share one call.
+ * bytes on disk waits, and all who wait for the same partition share one call. Readers are shown what is on disk:
+ *
+ *     start ─────────── last stable offset ────────── high watermark ────────── end
+ *                       nothing undecided before      all before is on disk     the next record's offset
  *
  * @module
  */
 import type { WireWriter } from "../../../pipeline/log/wire.ts";
 import { syncFolder } from "../../../pipeline/sync_folder.ts";
-import { replaceFile } from "../durable_file.ts";
-import { Producers } from "../producers.ts";
+import { readIfPresent, replaceFile } from "../durable_file.ts";
+import { Producers, type SavedProducers } from "../producers.ts";
 import { ErrorCode } from "../protocol/errors.ts";
 import {
   type Batch,
@@ -21,6 +24,13 @@ import {
   stampOffset,
 } from "./batch.ts";
 import type { FilePool } from "./file_pool.ts";
+import { encodeMarker, type Marker, readsCommit } from "./marker.ts";
+import {
+  type AbortedTransaction,
+  PartitionTransactions,
+  type Place,
+  type SavedTransactions,
+} from "./partition_transactions.ts";
 import { Segment } from "./segment.ts";
 import { firstRecordAtLeast } from "./timestamps.ts";
 
@@ -45,8 +55,16 @@ export interface Appended {
   readonly appendTimeMs: number;
 }
 
-/** Called with the number of bytes appended. */
-export type AppendListener = (bytes: number) => void;
+/** How far to read: everything written, what is on disk, or what is also decided. */
+export type ReadLevel = "written" | "durable" | "committed";
+
+/** The content of producers.json: what batches up to `endOffset` have told about producers and their transactions. */
+interface Snapshot {
+  readonly endOffset: number;
+  readonly producers: SavedProducers;
+  /** Missing in a file of a version without transactions: there were none. */
+  readonly transactions?: SavedTransactions;
+}
 
 export class PartitionLog {
   readonly folder: string;
@@ -58,12 +76,15 @@ export class PartitionLog {
   readonly #unsynced = new Set<Segment>();
   readonly #cursors = new Map<number, { segment: Segment; position: number }>();
   #producers = new Producers();
+  #transactions = new PartitionTransactions();
   #bytesSinceSnapshot = 0;
+  #snapshotBytes = 0;
   #syncing: Promise<void> | null = null;
   #syncNext: Promise<void> | null = null;
   #failure: Error | null = null;
   #removed = false;
-  readonly listeners = new Set<AppendListener>();
+  /** Called when there is more to read, or the partition was removed. */
+  readonly listeners = new Set<() => void>();
 
   private constructor(folder: string, files: FilePool, settings: () => LogSettings, log: (line: string) => void) {
     this.folder = folder;
@@ -88,9 +109,57 @@ export class PartitionLog {
     return this.#segments[0].baseOffset;
   }
 
-  /** The offset the next record gets; also the high watermark. */
+  /** The offset the next record gets. */
   get endOffset(): number {
     return this.#active.nextOffset;
+  }
+
+  /** Everything before this offset is on disk; readers see no further, lest they have seen what a power cut takes back. */
+  get highWatermark(): number {
+    return this.end("durable").offset;
+  }
+
+  get isDurable(): boolean {
+    return this.highWatermark === this.endOffset;
+  }
+
+  /** No transaction before this offset is open; readers of committed records see no further. */
+  get lastStableOffset(): number {
+    return this.end("committed").offset;
+  }
+
+  /** Where reading at this level ends. */
+  end(level: ReadLevel): Place {
+    const { nextOffset, baseOffset, sizeBytes } = this.#active;
+    let end: Place = { offset: nextOffset, segment: baseOffset, position: sizeBytes };
+    if (level === "written") return end;
+    for (const segment of this.#unsynced) {
+      if (segment.syncedBytes === segment.sizeBytes) continue;
+      end = { offset: segment.syncedOffset, segment: segment.baseOffset, position: segment.syncedBytes };
+      break;
+    }
+    if (level === "durable") return end;
+    const undecided = this.#transactions.firstUndecided();
+    if (undecided !== null && undecided.offset < end.offset) end = undecided;
+    // Retention does not wait for a transaction to end.
+    return end.offset >= this.startOffset ? end : { offset: this.startOffset, segment: this.startOffset, position: 0 };
+  }
+
+  /** Whether the producer's transaction has records here and no marker yet. */
+  hasOpenTransaction(producerId: number): boolean {
+    return this.#transactions.has(producerId);
+  }
+
+  openTransactions(): { producerId: number; epoch: number }[] {
+    return this.#transactions.open();
+  }
+
+  /** The aborted transactions a reader of `bytesMax` bytes from `offset` on may meet, by their first offsets. */
+  abortedTransactions(offset: number, bytesMax: number): AbortedTransaction[] {
+    const end = this.lastStableOffset;
+    if (offset >= end || !this.#transactions.hasAborted) return [];
+    const { segment, position } = this.#locate(offset);
+    return this.#transactions.aborted(offset, Math.min(end, segment.offsetBehind(position + bytesMax)));
   }
 
   get sizeBytes(): number {
@@ -139,6 +208,17 @@ export class PartitionLog {
       }
     }
 
+    return this.#store(data, batches, nowMs);
+  }
+
+  /** Ends the producer's transaction here. Throws `BatchRefused` when the disk refuses. */
+  appendMarker(marker: Marker, nowMs: number): void {
+    if (this.#failure !== null) throw new BatchRefused(ErrorCode.kafkaStorageError, this.#failure.message);
+    const { data, batch } = encodeMarker(marker, nowMs);
+    this.#store(data, [batch], nowMs);
+  }
+
+  #store(data: Uint8Array, batches: readonly Batch[], nowMs: number): Appended {
     const settings = this.#settings();
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     const start = batches[0].start;
@@ -163,11 +243,12 @@ export class PartitionLog {
     this.#unsynced.add(segment);
     segment.lastAppendMs = nowMs;
     for (const batch of stamped) {
-      this.#producers.add(batch, segment.nextOffset, nowMs);
-      segment.add(batch, segment.nextOffset, segment.sizeBytes);
+      const place = { offset: segment.nextOffset, segment: segment.baseOffset, position: segment.sizeBytes };
+      this.#remark(batch, place, { data, nowMs });
+      segment.add(batch, place.offset, place.position);
     }
     this.#bytesSinceSnapshot += end - start;
-    for (const listener of this.listeners) listener(end - start);
+    if (this.listeners.size > 0) this.syncSoon();
     return { baseOffset, appendTimeMs: settings.appendTime ? nowMs : -1 };
   }
 
@@ -175,10 +256,17 @@ export class PartitionLog {
    * Writes whole batches from the one that holds `offset` on, at most `bytesMax` of them together; with `atLeastOne` the first may be
    * larger, so that a reader always gets ahead. Returns the bytes written. `offset` must be in [startOffset, endOffset].
    */
-  read(offset: number, bytesMax: number, writer: WireWriter, options: { atLeastOne: boolean }): number {
-    if (offset === this.endOffset) return 0;
+  read(
+    offset: number,
+    bytesMax: number,
+    writer: WireWriter,
+    options: { atLeastOne: boolean; level?: ReadLevel },
+  ): number {
+    const limit = this.end(options.level ?? "written");
+    if (offset >= limit.offset) return 0;
     const { segment, position } = this.#locate(offset);
-    const wanted = Math.min(Math.max(bytesMax, batchHeaderBytes), segment.sizeBytes - position);
+    const endPosition = segment.baseOffset === limit.segment ? limit.position : segment.sizeBytes;
+    const wanted = Math.min(Math.max(bytesMax, batchHeaderBytes), endPosition - position);
     const start = writer.reserve(wanted);
     segment.read(writer.data.subarray(start, start + wanted), position);
 
@@ -204,10 +292,12 @@ export class PartitionLog {
   }
 
   /** How many bytes can be read from `offset` on, as far as that is known cheaply: never less than there are in one batch. */
-  bytesFrom(offset: number, bytesMax: number): number {
-    if (offset >= this.endOffset) return 0;
+  bytesFrom(offset: number, bytesMax: number, level: ReadLevel): number {
+    const limit = this.end(level);
+    if (offset >= limit.offset) return 0;
     const { segment, position } = this.#locate(offset);
-    return Math.min(bytesMax, segment.sizeBytes - position);
+    const endPosition = segment.baseOffset === limit.segment ? limit.position : segment.sizeBytes;
+    return Math.min(bytesMax, endPosition - position);
   }
 
   /** The first record with a timestamp of at least `timestamp`; null when there is none. */
@@ -232,15 +322,20 @@ export class PartitionLog {
     return this.#syncNext;
   }
 
+  /** Puts on disk what is not there yet, without waiting: somebody wants to read it. */
+  syncSoon(): void {
+    // A call that is under way may have begun before the newest bytes; the one behind it covers them. A failure tells of itself.
+    if (!this.isDurable) this.sync().catch(() => {});
+  }
+
   /** As `sync`, and now and then a snapshot of the producers; called in the background. */
   async flush(options: { complete?: boolean } = {}): Promise<void> {
     if (this.#unsynced.size > 0) await this.sync();
     if (this.#removed) return;
     if (options.complete) { for (const segment of this.#segments.slice(-1)) await segment.sync({ complete: true }); }
-    if (this.#bytesSinceSnapshot >= (options.complete ? 1 : snapshotEveryBytes)) {
-      this.#bytesSinceSnapshot = 0;
-      replaceFile(this.#snapshotPath, this.#producers.encode(this.endOffset), { sync: false });
-    }
+    // One that has grown large is written less often, so that it stays a small part of all that is written.
+    const every = Math.max(snapshotEveryBytes, 16 * this.#snapshotBytes);
+    if (this.#bytesSinceSnapshot >= (options.complete ? 1 : every)) this.#writeSnapshot();
   }
 
   /** Removes whole segments that are too old or too much. Returns how many. */
@@ -263,6 +358,7 @@ export class PartitionLog {
       removed++;
     }
     if (removed > 0) {
+      this.#transactions.forgetBefore(this.startOffset);
       for (const [offset, cursor] of this.#cursors) {
         if (!this.#segments.includes(cursor.segment)) this.#cursors.delete(offset);
       }
@@ -280,7 +376,7 @@ export class PartitionLog {
     this.#removed = true;
     this.#unsynced.clear();
     for (const segment of this.#segments) this.#files.forget(segment.logPath);
-    for (const listener of this.listeners) listener(Infinity);
+    this.#tellListeners();
   }
 
   get #snapshotPath(): string {
@@ -312,6 +408,33 @@ export class PartitionLog {
       if (complete) segment.dropIndex();
       if (segment.syncedBytes === segment.sizeBytes) this.#unsynced.delete(segment);
     }
+    this.#tellListeners();
+  }
+
+  #tellListeners(): void {
+    for (const listener of [...this.listeners]) listener();
+  }
+
+  /** Counts a batch in with its producer and its transaction. */
+  #remark(batch: Batch, place: Place, { data, nowMs }: { data: Uint8Array; nowMs: number }): void {
+    this.#producers.add(batch, place.offset, nowMs);
+    if (batch.isControl) {
+      this.#transactions.end(batch.producerId, place.offset, { commit: readsCommit(data, batch) });
+    } else {
+      this.#transactions.add(batch, place);
+    }
+  }
+
+  #writeSnapshot(): void {
+    const snapshot: Snapshot = {
+      endOffset: this.endOffset,
+      producers: this.#producers.save(),
+      transactions: this.#transactions.save(),
+    };
+    const text = JSON.stringify(snapshot);
+    replaceFile(this.#snapshotPath, text, { sync: false });
+    this.#snapshotBytes = text.length;
+    this.#bytesSinceSnapshot = 0;
   }
 
   #segmentFor(bytes: number, settings: LogSettings, nowMs: number): Segment {
@@ -386,23 +509,37 @@ export class PartitionLog {
   /** Takes the newest snapshot, if it fits the log, and adds what was appended since. */
   #recoverProducers(nowMs: number): void {
     let from = this.startOffset;
-    try {
-      const snapshot = Producers.decode(Deno.readTextFileSync(this.#snapshotPath));
-      if (snapshot !== null && snapshot.endOffset <= this.endOffset) {
-        this.#producers = snapshot.producers;
-        from = Math.max(from, snapshot.endOffset);
-      }
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    const snapshot = readSnapshot(this.#snapshotPath);
+    if (snapshot !== null && snapshot.endOffset <= this.endOffset) {
+      this.#producers = Producers.restore(snapshot.producers);
+      this.#transactions = new PartitionTransactions(snapshot.transactions);
+      this.#transactions.forgetBefore(from);
+      from = Math.max(from, snapshot.endOffset);
+    } else if (snapshot !== null) {
+      // It tells of records that a power cut took back; once the log has grown again it would seem to fit.
+      Deno.removeSync(this.#snapshotPath);
     }
     for (const segment of this.#segments) {
       if (segment.nextOffset <= from || segment.sizeBytes === 0) continue;
       const position = from <= segment.baseOffset ? 0 : segment.locate(from);
-      for (const { batch } of segment.batches(position)) {
-        this.#producers.add(batch, batch.baseOffset, nowMs);
+      for (const { batch, position: at, data } of segment.batches(position)) {
+        this.#remark(batch, { offset: batch.baseOffset, segment: segment.baseOffset, position: at }, { data, nowMs });
         this.#bytesSinceSnapshot += batch.end - batch.start;
       }
     }
+  }
+}
+
+/** Null when there is no snapshot, or one that cannot be read; the log tells the same. */
+function readSnapshot(path: string): Snapshot | null {
+  const text = readIfPresent(path);
+  if (text === null) return null;
+  try {
+    const snapshot = JSON.parse(text) as Partial<Snapshot> | null;
+    const isWhole = typeof snapshot?.endOffset === "number" && Array.isArray(snapshot.producers);
+    return isWhole ? snapshot as Snapshot : null;
+  } catch {
+    return null;
   }
 }
 

@@ -42,14 +42,15 @@ export class Segment {
   lastAppendMs: number;
   /** True when an append failed half-way and what it left could not be cut off. */
   torn = false;
-  /** Bytes known to be on disk. */
+  /** Bytes known to be on disk, and the offset after the last record in them. */
   syncedBytes = 0;
+  syncedOffset: number;
   #index: OffsetIndex | null = new OffsetIndex();
   #nextIndexPosition = 0;
 
   constructor(folder: string, baseOffset: number, files: FilePool, nowMs: number) {
     this.baseOffset = baseOffset;
-    this.nextOffset = baseOffset;
+    this.nextOffset = this.syncedOffset = baseOffset;
     this.path = `${folder}/${segmentName(baseOffset)}`;
     this.#files = files;
     this.lastAppendMs = nowMs;
@@ -154,6 +155,12 @@ export class Segment {
     throw new Error(`Cannot find offset ${offset} in ${this.logPath}: its last batch is at ${position}`);
   }
 
+  /** An offset that no batch starting before `position` reaches, as close as the index tells. */
+  offsetBehind(position: number): number {
+    const entry = this.index.ceiling(position);
+    return entry === this.index.length ? this.nextOffset : this.baseOffset + this.index.offset(entry);
+  }
+
   /** The headers of the batches from `position` on, without reading what is behind large ones. */
   *headers(
     position: number,
@@ -183,11 +190,12 @@ export class Segment {
 
   /** Puts what was written so far on disk, then the index entries that cover it. */
   async sync(options: { complete?: boolean } = {}): Promise<void> {
-    const { sizeBytes } = this;
+    const { sizeBytes, nextOffset } = this;
     const entries = this.index.length;
     if (sizeBytes > this.syncedBytes) {
       await this.#files.get(this.logPath).syncData();
       this.syncedBytes = Math.max(this.syncedBytes, sizeBytes);
+      this.syncedOffset = Math.max(this.syncedOffset, nextOffset);
     }
     const pending = entries - this.index.persisted;
     if (pending >= (options.complete ? 1 : indexEntriesPendingMax)) this.#persistIndex(entries);
@@ -225,11 +233,13 @@ export class Segment {
       this.nextOffset = this.baseOffset + index.offset(last);
       this.maxTimestamp = index.timestampBefore(last);
       this.syncedBytes = fileBytes;
+      this.syncedOffset = this.nextOffset;
       this.#nextIndexPosition = fileBytes + indexIntervalBytes;
       return 0;
     }
     const from = last < 0 ? 0 : index.position(last);
     this.nextOffset = this.baseOffset + (last < 0 ? 0 : index.offset(last));
+    this.syncedOffset = this.nextOffset;
     this.maxTimestamp = last < 0 ? -1 : index.timestampBefore(last);
     this.#nextIndexPosition = last < 0 ? 0 : from + indexIntervalBytes;
     let end = from;

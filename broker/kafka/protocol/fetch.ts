@@ -7,18 +7,19 @@
  *       max_bytes int32, isolation int8                    [topics] name to v12, topic_id uuid v13+
  *       session_id int32, session_epoch int32  v7+           [partitions] index int32, error int16,
  *       [topics] name to v12, topic_id uuid v13+               high_watermark int64, last_stable_offset int64,
- *         [partitions] index int32,                            log_start_offset int64  v5+, [aborted]?,
- *           leader_epoch int32  v9+, offset int64,             preferred_replica int32  v11+, records bytes?
- *           last_epoch int32  v12+,
+ *         [partitions] index int32,                            log_start_offset int64  v5+,
+ *           leader_epoch int32  v9+, offset int64,             [aborted]? producer_id int64, first_offset int64,
+ *           last_epoch int32  v12+,                            preferred_replica int32  v11+, records bytes?
  *           log_start_offset int64  v5+, max_bytes int32
  *       [forgotten] topic, [index int32]  v7+
  *       rack string  v11+
  *
+ * With isolation 1 records come up to the last stable offset, and `aborted` tells which of them the client must leave out.
  * Session id 0 in the answer means: no session, send every partition with every request.
  *
  * @module
  */
-import type { PartitionLog } from "../log/partition_log.ts";
+import type { PartitionLog, ReadLevel } from "../log/partition_log.ts";
 import type { Broker } from "../broker.ts";
 import type { Api, Request } from "./api.ts";
 import { ErrorCode } from "./errors.ts";
@@ -55,7 +56,7 @@ export const fetch: Api = {
     const waitMs = Math.min(body.int32(), waitMsMax);
     const bytesMin = body.int32();
     const bytesMax = Math.min(Math.max(body.int32(), 0), broker.options.fetchBytesMax);
-    body.int8();
+    const level = body.int8() === 1 ? "committed" : "durable";
     const sessionId = version >= 7 ? body.int32() : 0;
     if (version >= 7) body.int32();
     const topics = readTopics(broker, version, body);
@@ -66,8 +67,8 @@ export const fetch: Api = {
       return;
     }
     const all = topics.flatMap((topic) => topic.partitions);
-    if (waitMs > 0 && !all.some((wanted) => wanted.error !== 0 || fault(wanted) !== 0)) {
-      await enoughBytes(all, { bytesMin: Math.min(bytesMin, bytesMax), waitMs, request });
+    if (!all.some((wanted) => wanted.error !== 0 || fault(wanted) !== 0)) {
+      await enoughBytes(all, { bytesMin: Math.min(bytesMin, bytesMax), waitMs, level, request });
     }
     if (version >= 7) response.int16(ErrorCode.none).int32(0);
 
@@ -77,7 +78,8 @@ export const fetch: Api = {
       if (version >= 13) response.uuid(id);
       else response.text(name);
       response.list(partitions, (wanted) => {
-        const bytes = writePartition(wanted, { version, response, bytesMax: Math.min(left, wanted.bytesMax), first });
+        const bytesMax = Math.min(left, wanted.bytesMax);
+        const bytes = writePartition(wanted, { version, response, bytesMax, first, level });
         left = Math.max(0, left - bytes);
         first &&= bytes === 0;
       });
@@ -117,19 +119,26 @@ function fault({ partition, offset }: Wanted): number {
 
 function writePartition(
   wanted: Wanted,
-  { version, response, bytesMax, first }: {
+  { version, response, bytesMax, first, level }: {
     version: number;
     response: ResponseWriter;
     bytesMax: number;
     first: boolean;
+    level: ReadLevel;
   },
 ): number {
   const { partition, index, offset } = wanted;
   const error = wanted.error || fault(wanted);
-  const end = partition?.endOffset ?? -1;
-  response.int32(index).int16(error).int64(end).int64(end);
+  response.int32(index).int16(error);
+  response.int64(partition?.highWatermark ?? -1).int64(partition?.lastStableOffset ?? -1);
   if (version >= 5) response.int64(partition?.startOffset ?? -1);
-  response.listLength(-1);
+  if (partition === null || error !== 0 || level !== "committed") {
+    response.listLength(-1);
+  } else {
+    response.list(partition.abortedTransactions(offset, bytesMax), ({ producerId, firstOffset }) => {
+      response.int64(producerId).int64(firstOffset).done();
+    });
+  }
   if (version >= 11) response.int32(-1);
 
   if (partition === null || error !== 0 || (bytesMax === 0 && !first)) {
@@ -138,7 +147,7 @@ function writePartition(
   }
   // The length comes before the records but is known after them. A compact length gets five bytes, the most it can need.
   const lengthAt = response.reserve(response.flexible ? 5 : 4);
-  const bytes = partition.read(offset, bytesMax, response, { atLeastOne: first });
+  const bytes = partition.read(offset, bytesMax, response, { atLeastOne: first, level });
   if (response.flexible) patchUvarint5(response, lengthAt, bytes + 1);
   else response.patchInt32(lengthAt, bytes);
   response.done();
@@ -157,29 +166,38 @@ function patchUvarint5(response: ResponseWriter, at: number, value: number): voi
   data[at + 4] = value >>> 28;
 }
 
-/** Waits until the partitions have `bytesMin` bytes together, the time is up, or the connection is gone. */
+/**
+ * Waits until the partitions have `bytesMin` bytes together, the time is up, or the connection is gone. What was produced without
+ * waiting for the disk is put there for who has read everything else.
+ */
 function enoughBytes(
   all: readonly Wanted[],
-  { bytesMin, waitMs, request }: { bytesMin: number; waitMs: number; request: Request },
-): Promise<void> | undefined {
-  let bytes = 0;
-  for (const { partition, offset, bytesMax } of all) {
-    bytes += partition!.bytesFrom(offset, bytesMax);
-    if (bytes >= bytesMin) return;
+  { bytesMin, waitMs, level, request }: { bytesMin: number; waitMs: number; level: ReadLevel; request: Request },
+): Promise<unknown> | undefined {
+  const available = ({ partition, offset, bytesMax }: Wanted) =>
+    partition!.isRemoved ? Infinity : partition!.bytesFrom(offset, bytesMax, level);
+  const bytes = all.map(available);
+  const isEnough = () => bytes.reduce((sum, count) => sum + count, 0) >= bytesMin;
+  if (isEnough()) return;
+  const behind = all.filter(({ partition, offset }) => !partition!.isDurable && offset < partition!.endOffset);
+  if (waitMs <= 0) {
+    const isEmpty = bytes.every((count) => count === 0);
+    return isEmpty ? Promise.all(behind.map(({ partition }) => partition!.sync().catch(() => {}))) : undefined;
   }
-  return new Promise((resolve) => {
-    const listener = (appended: number) => {
-      bytes += appended;
-      if (bytes >= bytesMin) finish();
-    };
+  return new Promise<void>((resolve) => {
+    const listeners = all.map((wanted, at) => () => {
+      bytes[at] = available(wanted);
+      if (isEnough()) finish();
+    });
     const finish = () => {
       clearTimeout(timer);
       request.signal.removeEventListener("abort", finish);
-      for (const { partition } of all) partition!.listeners.delete(listener);
+      all.forEach(({ partition }, at) => partition!.listeners.delete(listeners[at]));
       resolve();
     };
     const timer = setTimeout(finish, waitMs);
     request.signal.addEventListener("abort", finish);
-    for (const { partition } of all) partition!.listeners.add(listener);
+    all.forEach(({ partition }, at) => partition!.listeners.add(listeners[at]));
+    for (const { partition } of behind) partition!.syncSoon();
   });
 }

@@ -37,7 +37,8 @@ const stateNames: Record<GroupState, string> = {
   stable: "Stable",
 };
 
-const groupCoordinator = 0;
+/** What a coordinator is asked for: a group, or a transactional id. */
+const coordinators = [0, 1];
 
 export const findCoordinator: Api = {
   key: 10,
@@ -48,12 +49,12 @@ export const findCoordinator: Api = {
 
   handle(broker, { version, body }, response) {
     const keys = version >= 4 ? [] : [body.text()];
-    const type = version >= 1 ? body.int8() : groupCoordinator;
+    const type = version >= 1 ? body.int8() : 0;
     if (version >= 4) keys.push(...body.list(() => body.text()));
     const { host, port } = broker.advertised;
-    const [error, message] = type === groupCoordinator
+    const [error, message] = coordinators.includes(type)
       ? [ErrorCode.none, null]
-      : [ErrorCode.invalidRequest, "This broker has no transactions and no share groups"];
+      : [ErrorCode.invalidRequest, "This broker has no share groups"];
 
     if (version >= 1) response.int32(0);
     if (version >= 4) {

@@ -17,7 +17,7 @@
  *
  * @module
  */
-import type { PartitionLog } from "../log/partition_log.ts";
+import type { PartitionLog, ReadLevel } from "../log/partition_log.ts";
 import type { Api } from "./api.ts";
 import { ErrorCode } from "./errors.ts";
 
@@ -35,10 +35,9 @@ export const listOffsets: Api = {
   maxVersion: 8,
   flexibleFrom: 6,
 
-  handle(broker, { version, body }, response) {
+  async handle(broker, { version, body }, response) {
     body.int32();
-    if (version >= 2) body.int8();
-    if (version >= 2) response.int32(0);
+    const level = version >= 2 && body.int8() === 1 ? "committed" : "durable";
     const topics = body.list(() => {
       const name = body.text();
       const partitions = body.list(() => {
@@ -51,11 +50,19 @@ export const listOffsets: Api = {
       body.done();
       return { name, partitions };
     });
+    // Who has produced without waiting for the disk finds what it has produced.
+    const asked = topics.flatMap(({ name, partitions }) =>
+      partitions.map(({ index }) => broker.topics.partition(name, index))
+    );
+    await Promise.all(
+      asked.map((partition) => partition?.isDurable === false ? partition.sync().catch(() => {}) : null),
+    );
+    if (version >= 2) response.int32(0);
     response.list(topics, ({ name, partitions }) => {
       response.text(name);
       response.list(partitions, ({ index, timestamp }) => {
         const partition = broker.topics.partition(name, index);
-        const found = partition === null ? none : find(partition, timestamp);
+        const found = partition === null ? none : find(partition, timestamp, level);
         response.int32(index).int16(partition === null ? ErrorCode.unknownTopicOrPartition : ErrorCode.none);
         response.int64(found.timestamp).int64(found.offset);
         if (version >= 4) response.int32(found.offset < 0 ? -1 : 0);
@@ -67,17 +74,23 @@ export const listOffsets: Api = {
   },
 };
 
-function find(partition: PartitionLog, timestamp: number): { offset: number; timestamp: number } {
+function find(
+  partition: PartitionLog,
+  timestamp: number,
+  level: ReadLevel,
+): { offset: number; timestamp: number } {
+  const end = partition.end(level).offset;
+  const inside = (found: ReturnType<PartitionLog["offsetAt"]>) => found !== null && found.offset < end ? found : none;
   switch (timestamp) {
     case latest:
-      return { offset: partition.endOffset, timestamp: -1 };
+      return { offset: end, timestamp: -1 };
     case earliest:
     case earliestLocal:
       return { offset: partition.startOffset, timestamp: -1 };
     case largestTimestamp:
-      return partition.offsetAt(partition.maxTimestamp) ?? none;
+      return inside(partition.offsetAt(partition.maxTimestamp));
     default:
-      return (timestamp < 0 ? null : partition.offsetAt(timestamp)) ?? none;
+      return timestamp < 0 ? none : inside(partition.offsetAt(timestamp));
   }
 }
 

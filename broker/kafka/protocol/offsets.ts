@@ -26,7 +26,7 @@ import { ErrorCode } from "./errors.ts";
 import type { RequestReader, ResponseWriter } from "./fields.ts";
 
 /** The longest note a client may leave with an offset, as in Apache Kafka (`offset.metadata.max.bytes`). */
-const metadataCharsMax = 4096;
+export const metadataCharsMax = 4096;
 
 export const offsetCommit: Api = {
   key: 8,
@@ -96,7 +96,8 @@ export const offsetCommit: Api = {
   },
 };
 
-function groupFault(
+/** Why a member's commit is refused, 0 when it is not. */
+export function groupFault(
   broker: Broker,
   id: string,
   request: { generation: number; memberId: string; instanceId: string | null },
@@ -134,17 +135,19 @@ export const offsetFetch: Api = {
         body.done();
         return { group, topics };
       });
+      const stable = body.boolean();
       response.int32(0);
       response.list(groups, (asked) => {
         response.text(asked.group);
-        writeTopics(broker, asked, { version, response });
+        writeTopics(broker, asked, { version, stable, response });
         response.int16(ErrorCode.none).done();
       });
     } else {
       const group = body.text();
       const topics = readTopics(body);
+      const stable = version >= 7 && body.boolean();
       if (version >= 3) response.int32(0);
-      writeTopics(broker, { group, topics }, { version, response });
+      writeTopics(broker, { group, topics }, { version, stable, response });
       if (version >= 2) response.int16(ErrorCode.none);
     }
     response.done();
@@ -163,16 +166,19 @@ function readTopics(body: RequestReader): Asked["topics"] {
 function writeTopics(
   broker: Broker,
   { group, topics }: Asked,
-  { version, response }: { version: number; response: ResponseWriter },
+  { version, stable, response }: { version: number; stable: boolean; response: ResponseWriter },
 ): void {
   const { offsets } = broker.groups;
   response.list(topics ?? offsets.all(group), ({ name, partitions }) => {
     response.text(name);
     response.list(partitions, (index) => {
-      const committed = offsets.get(group, name, index);
+      // Who asks for stable offsets waits until a transaction that moves them has ended, and asks again.
+      const unstable = stable && broker.transactions.isPending(group, name, index);
+      const committed = unstable ? null : offsets.get(group, name, index);
       response.int32(index).int64(committed?.offset ?? -1);
       if (version >= 5) response.int32(committed?.leaderEpoch ?? -1);
-      response.text(committed?.metadata ?? "").int16(ErrorCode.none).done();
+      response.text(committed?.metadata ?? "");
+      response.int16(unstable ? ErrorCode.unstableOffsetCommit : ErrorCode.none).done();
     });
     response.done();
   });

@@ -52,6 +52,7 @@ export const produce: Api = {
 
     function store(index: number, topic: string, records: Uint8Array | null): Result {
       const partition = broker.topics.partition(topic, index);
+      const topicId = broker.topics.get(topic)?.id;
       const refused = (error: number, message: string): Result => ({
         index,
         partition: null,
@@ -60,13 +61,20 @@ export const produce: Api = {
         error,
         message,
       });
-      if (partition === null) {
+      if (partition === null || topicId === undefined) {
         return refused(ErrorCode.unknownTopicOrPartition, `There is no partition ${index} of topic ${topic}`);
       }
-      if (transactionalId !== null) return refused(ErrorCode.invalidRequest, "This broker has no transactions");
       try {
         const data = records ?? new Uint8Array(0);
         const batches = checkBatches(data, 0, data.length, broker.topics.batchBytesMax(topic));
+        for (const { producerId, producerEpoch: epoch, isTransactional } of batches) {
+          if (producerId < 0) continue;
+          const fault = broker.transactions.produceFault({ producerId, epoch, isTransactional }, {
+            id: transactionalId,
+            partition: { topicId, index },
+          });
+          if (fault !== 0) throw new BatchRefused(fault, outsideOf(transactionalId, { producerId, epoch }));
+        }
         const { baseOffset, appendTimeMs } = partition.append(data, batches, broker.clock.now());
         return { index, partition, baseOffset, appendTimeMs, error: ErrorCode.none, message: null };
       } catch (error) {
@@ -96,6 +104,10 @@ export const produce: Api = {
     response.done();
   },
 };
+
+function outsideOf(id: string | null, { producerId, epoch }: { producerId: number; epoch: number }): string {
+  return `Producer ${producerId} with epoch ${epoch} has no transaction here under the transactional id ${id}`;
+}
 
 async function toDisk(result: Result): Promise<void> {
   try {

@@ -1,5 +1,6 @@
 /**
- * InitProducerId: a number for an idempotent producer.
+ * InitProducerId: a number for an idempotent producer, or for one with a transactional id that number and an epoch, which fences all
+ * who had the id before.
  *
  *     request v0-4                         response
  *       transactional_id string?             throttle_ms int32
@@ -19,15 +20,25 @@ export const initProducerId: Api = {
   maxVersion: 4,
   flexibleFrom: 2,
 
-  handle(broker, { clientId, body }, response) {
-    const transactionalId = body.nullableText();
-    response.int32(0);
-    if (transactionalId !== null) {
-      broker.log(`Refused transactional producer ${transactionalId} of ${clientId}: this broker has no transactions`);
-      response.int16(ErrorCode.invalidRequest).int64(-1).int16(-1);
-    } else {
-      response.int16(ErrorCode.none).int64(broker.producerIds.next()).int16(0);
+  async handle(broker, { version, clientId, body }, response) {
+    const id = body.nullableText();
+    const timeoutMs = body.int32();
+    const producerId = version >= 3 ? body.int64() : -1;
+    const epoch = version >= 3 ? body.int16() : -1;
+    const expected = producerId < 0 ? null : { producerId, epoch };
+
+    const answer = id === null
+      ? { error: ErrorCode.none, producerId: broker.producerIds.next(), epoch: 0 } as const
+      : await broker.transactions.initialize(id, { expected, timeoutMs });
+    if (answer.error === ErrorCode.policyViolation) {
+      broker.log(
+        `Refused transactional id ${id} of ${clientId}: there are ${broker.options.transactionalIdsMax} already`,
+      );
     }
-    response.done();
+    const known = "producerId" in answer ? answer : { producerId: -1, epoch: -1 };
+    // Older clients do not know PRODUCER_FENCED.
+    const isFenced = answer.error === ErrorCode.producerFenced && version < 4;
+    response.int32(0).int16(isFenced ? ErrorCode.invalidProducerEpoch : answer.error);
+    response.int64(known.producerId).int16(known.epoch).done();
   },
 };
