@@ -20,6 +20,7 @@ export const KafkaCode = {
   operationNotAttempted: 55,
   unknownProducerId: 59,
   producerFenced: 90,
+  transactionalIdNotFound: 105,
   transactionAbortable: 120,
 } as const;
 

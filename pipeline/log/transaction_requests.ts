@@ -136,7 +136,7 @@ export interface TransactionState {
   readonly holder: ProducerIdentity;
 }
 
-/** Null from a coordinator that does not tell: one before Kafka 3.0. */
+/** Null for an id that is not, or no longer, known, and from a coordinator that does not tell: one before Kafka 3.0. */
 export async function describeTransaction(
   connection: BrokerConnection,
   transactionalId: string,
@@ -155,6 +155,7 @@ export async function describeTransaction(
     reader.int32();
     if (reader.compactArrayLength() < 1) return { code: 0, value: null };
     const code = reader.int16();
+    if (code === KafkaCode.transactionalIdNotFound) return { code: 0, value: null };
     reader.compactString();
     const state = reader.compactString();
     reader.int32();

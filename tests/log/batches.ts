@@ -1,7 +1,12 @@
 import fc from "fast-check";
 import { ByteWriter } from "../../pipeline/codec/byte_writer.ts";
 import { crc32c } from "../../pipeline/log/crc32c.ts";
-import { BatchScanner, readHeaders, type UnreadableBatch } from "../../pipeline/log/record_batch.ts";
+import {
+  type AbortedTransaction,
+  BatchScanner,
+  readHeaders,
+  type UnreadableBatch,
+} from "../../pipeline/log/record_batch.ts";
 import { RecordBatchWriter, stampBatch } from "../../pipeline/log/record_batch_writer.ts";
 import { Records } from "../../pipeline/log/records.ts";
 
@@ -54,6 +59,21 @@ export function batchOf(records: readonly TestRecord[], baseOffset = 0): Uint8Ar
   return batch;
 }
 
+/** The batch as a part of a producer's transaction. */
+export function inTransaction(batch: Uint8Array, producerId: bigint): Uint8Array {
+  stampBatch(batch, { id: producerId, epoch: 0, firstSequence: 0, isTransactional: true });
+  return batch;
+}
+
+/** A transaction's end, as a broker writes it: a control batch of one record whose key tells how it ended. */
+export function marker(producerId: bigint, ended: "commit" | "abort", offset: number): Uint8Array {
+  const key = Uint8Array.of(0, 0, 0, ended === "abort" ? 0 : 1);
+  const batch = batchOf([{ timestampMs: 1_700_000_000_000, key, value: new Uint8Array(6), headers: [] }], offset);
+  inTransaction(batch, producerId);
+  new DataView(batch.buffer).setInt16(21, 0x30);
+  return reseal(batch);
+}
+
 /** Makes the checksum fit again after the batch was changed. */
 export function reseal(batch: Uint8Array): Uint8Array {
   new DataView(batch.buffer, batch.byteOffset).setUint32(17, crc32c(batch, 21, batch.length));
@@ -88,11 +108,17 @@ export interface Scanned {
 /** Scans all of `frame`, with bytes around it that belong to nobody. */
 export function scanAll(
   frame: Uint8Array,
-  { fromOffset = 0, capacity = 7, decompressedBytesMax = 1 << 20 } = {},
+  { fromOffset = 0, capacity = 7, decompressedBytesMax = 1 << 20, until, aborted }: {
+    fromOffset?: number;
+    capacity?: number;
+    decompressedBytesMax?: number;
+    until?: number;
+    aborted?: readonly AbortedTransaction[];
+  } = {},
 ): Scanned {
   const padded = concat([new Uint8Array(13).fill(0x55), frame, new Uint8Array(17).fill(0x55)]);
   const scanner = new BatchScanner({ decompressedBytesMax });
-  scanner.start(padded, { start: 13, end: 13 + frame.length, fromOffset });
+  scanner.start(padded, { start: 13, end: 13 + frame.length, fromOffset, until, aborted });
   const rows = new Records(capacity);
   const records: ScannedRecord[] = [];
   const bytes = (start: number, end: number) => start < 0 ? null : rows.data.slice(start, end);

@@ -9,6 +9,7 @@ import { Cluster } from "../../pipeline/log/cluster.ts";
 import { decompress } from "../../pipeline/log/compression.ts";
 import { Fetcher } from "../../pipeline/log/fetcher.ts";
 import { brokerIn, temporaryFolder, type TestBroker } from "../broker/kafka/support.ts";
+import { snappyLiterals, uvarint } from "./compressors.ts";
 import { batchOf, concat, plain, scanAll, type Scanned, withRecords } from "./batches.ts";
 
 const CODECS = { gzip: 1, snappy: 2, lz4: 3, zstd: 4 };
@@ -97,22 +98,6 @@ Deno.test("what kafkajs compressed with gzip is read, keys and headers too", asy
     LINES.slice(0, 500).map((line, i) => [`k${i}`, line, `${i}`]),
   );
 });
-
-/** Snappy of literals only: a length, then runs of up to 60 bytes. */
-function snappyLiterals(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const parts: Uint8Array[] = [uvarint(bytes.length)];
-  for (let at = 0; at < bytes.length; at += 60) {
-    const run = bytes.subarray(at, at + 60);
-    parts.push(Uint8Array.of((run.length - 1) << 2), run);
-  }
-  return concat(parts);
-}
-
-function uvarint(value: number): Uint8Array {
-  const bytes: number[] = [];
-  for (; value > 127; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
-  return Uint8Array.of(...bytes, value);
-}
 
 function int32(value: number): Uint8Array {
   return Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
