@@ -2,8 +2,7 @@ import type { Columns } from "../columns.ts";
 import { ConfigError } from "../errors.ts";
 import { showDuration } from "../plan/durations.ts";
 import type { Plan } from "../plan/plan.ts";
-import { GroupKeyWriter } from "./group_key.ts";
-import { hashKey } from "./pane_table.ts";
+import { KeyWords } from "./key_words.ts";
 import { SeenKeys } from "./seen_keys.ts";
 
 /** Keys remembered for one partition. Beyond it the pipeline stops rather than fill the memory, or count something twice. */
@@ -43,7 +42,7 @@ export class Deduplicator {
   readonly #allowedLatenessMs: number;
   readonly #name: string;
   readonly #keysMax: number;
-  readonly #keys: GroupKeyWriter;
+  readonly #keys: KeyWords;
   readonly #repeats: Int32Array;
   /** Cells to a part. */
   readonly #cells: number;
@@ -51,6 +50,14 @@ export class Deduplicator {
   readonly #spare: SeenKeys[] = [];
   #size = 0;
   #maxTimeMs = -Infinity;
+  /** The cell at hand, where it begins (NaN: none), its part, and the parts of the cells beside it. */
+  #cell = 0;
+  #startMs = NaN;
+  #here: SeenKeys | null = null;
+  #before: SeenKeys | null = null;
+  #after: SeenKeys | null = null;
+  /** Keeps the reading that only warms the cache from being optimized away. */
+  #touched = 0;
 
   /**
    * `capacity`: most rows of a chunk; `keysMax` instead of `KEYS_MAX`.
@@ -66,7 +73,7 @@ export class Deduplicator {
     this.#allowedLatenessMs = plan.allowedLatenessMs;
     this.#name = plan.name;
     this.#keysMax = keysMax;
-    this.#keys = new GroupKeyWriter([field], plan.fields.map(({ type }) => type), capacity);
+    this.#keys = new KeyWords(plan.fields[field].type, capacity);
     this.#repeats = new Int32Array(capacity);
     const openMs = plan.window.sizeMs + plan.allowedLatenessMs;
     this.#cells = Math.max(1, Math.ceil(openMs / (PARTS_MAX * withinMs)));
@@ -92,34 +99,15 @@ export class Deduplicator {
    * @throws ConfigError when more keys would have to be remembered than fit
    */
   keep(columns: Columns, { rows, length, times }: Candidates): number {
-    const { data, spans } = this.#keys.keysOf(columns);
-    const { nulls } = columns.columns[this.#field];
-    const withinMs = this.#withinMs;
+    const column = columns.columns[this.#field];
+    const { nulls } = column;
+    this.#keys.write(column, rows, length);
+    this.#touch(length);
     let kept = 0;
     let repeats = 0;
     for (let i = 0; i < length; i++) {
       const row = rows[i];
-      if (nulls[row] !== 0) {
-        rows[kept++] = row;
-        continue;
-      }
-      const time = times[row];
-      const cell = Math.floor(time / withinMs);
-      const start = spans[2 * row];
-      const end = spans[2 * row + 1];
-      const hash = hashKey(data, start, end);
-      const part = this.#partOf(cell);
-      const before = part.length;
-      let seen = part.see(data, start, end, hash, cell, time);
-      if (part.length > before && ++this.#size > this.#keysMax) throw this.#tooMany();
-      seen ||= this.#parts.get(Math.floor((cell - 1) / this.#cells))
-        ?.isAfter(data, start, end, hash, cell - 1, time - withinMs) ?? false;
-      if (!seen && this.#maxTimeMs >= (cell + 1) * withinMs) {
-        seen = this.#parts.get(Math.floor((cell + 1) / this.#cells))
-          ?.isBefore(data, start, end, hash, cell + 1, time + withinMs) ?? false;
-      }
-      if (time > this.#maxTimeMs) this.#maxTimeMs = time;
-      if (seen) this.#repeats[repeats++] = row;
+      if (nulls[row] === 0 && this.#isSeen(i, times[row])) this.#repeats[repeats++] = row;
       else rows[kept++] = row;
     }
     for (let i = 0; i < repeats; i++) rows[kept + i] = this.#repeats[i];
@@ -128,7 +116,8 @@ export class Deduplicator {
 
   /**
    * Forgets what no record in time can match any more. Changes no answer for records whose window ends after the watermark: they
-   * are younger than `watermarkMs` less a window, and so what they match is younger than that less `withinMs`.
+   * are younger than `watermarkMs` less a window, and so what they match is younger than that less `withinMs`. To know all that
+   * is left, a new reader begins where the largest event time of the log before was not yet beyond that.
    */
   forget(watermarkMs: number): void {
     const until = watermarkMs - this.#windowMs - this.#withinMs;
@@ -138,7 +127,53 @@ export class Deduplicator {
       this.#size -= part.length;
       part.clear();
       if (this.#spare.length < SPARE_PARTS_MAX) this.#spare.push(part);
+      // Any of the three at hand may be gone.
+      this.#startMs = NaN;
     }
+  }
+
+  /** Whether the i-th key was seen near its time; from here on it was. */
+  #isSeen(i: number, timeMs: number): boolean {
+    const withinMs = this.#withinMs;
+    if (!(timeMs >= this.#startMs && timeMs < this.#startMs + withinMs)) this.#turnTo(Math.floor(timeMs / withinMs));
+    const here = this.#here!;
+    const cell = this.#cell;
+    const startMs = this.#startMs;
+    const { words, ends, hashes } = this.#keys;
+    const hash = hashes[i];
+    const start = i === 0 ? 0 : ends[i - 1];
+    const end = ends[i];
+    const { length } = here;
+    let isSeen = here.see(words, start, end, inCell(hash, cell), startMs, timeMs);
+    if (here.length > length && ++this.#size > this.#keysMax) throw this.#tooMany();
+    if (!isSeen && this.#before !== null) {
+      isSeen = this.#before.isAfter(words, start, end, inCell(hash, cell - 1), startMs - withinMs, timeMs - withinMs);
+    }
+    if (!isSeen && this.#after !== null && this.#maxTimeMs >= startMs + withinMs) {
+      isSeen = this.#after.isBefore(words, start, end, inCell(hash, cell + 1), startMs + withinMs, timeMs + withinMs);
+    }
+    if (timeMs > this.#maxTimeMs) this.#maxTimeMs = timeMs;
+    return isSeen;
+  }
+
+  /** Has the places that most searches will read fetched from memory, for the cell at hand and the one before. */
+  #touch(length: number): void {
+    const { hashes } = this.#keys;
+    const here = this.#here;
+    const before = this.#before;
+    let touched = 0;
+    for (let i = 0; i < length && here !== null; i++) touched ^= here.touch(inCell(hashes[i], this.#cell));
+    for (let i = 0; i < length && before !== null; i++) touched ^= before.touch(inCell(hashes[i], this.#cell - 1));
+    this.#touched = touched;
+  }
+
+  /** Makes a cell the one at hand. */
+  #turnTo(cell: number): void {
+    this.#here = this.#partOf(cell);
+    this.#cell = cell;
+    this.#startMs = cell * this.#withinMs;
+    this.#before = this.#parts.get(Math.floor((cell - 1) / this.#cells)) ?? null;
+    this.#after = this.#parts.get(Math.floor((cell + 1) / this.#cells)) ?? null;
   }
 
   #partOf(cell: number): SeenKeys {
@@ -147,7 +182,7 @@ export class Deduplicator {
     if (part === undefined) {
       // The watermark is at least here, told or not. So there are never more parts than the plan's times need.
       this.forget(this.#maxTimeMs - this.#allowedLatenessMs);
-      part = this.#spare.pop() ?? new SeenKeys();
+      part = this.#spare.pop() ?? new SeenKeys(this.#withinMs);
       this.#parts.set(number, part);
     }
     return part;
@@ -160,4 +195,10 @@ export class Deduplicator {
         "stays open) in one partition, more than are remembered: use a shorter `within`, or more partitions",
     });
   }
+}
+
+/** Spreads a key's cells, which lie side by side. */
+function inCell(hash: number, cell: number): number {
+  const mixed = Math.imul(hash ^ cell, 0x9e3779b1);
+  return mixed ^ (mixed >>> 15);
 }

@@ -30,6 +30,11 @@ function chunkOf(plan: Plan, events: readonly Event[]): { columns: Columns; time
   return { columns, times: Float64Array.from(events, ({ at }) => at), rows: Int32Array.from(events.keys()) };
 }
 
+function candidates(plan: Plan, events: readonly Event[]): Parameters<Deduplicator["keep"]> {
+  const { columns, rows, times } = chunkOf(plan, events);
+  return [columns, { rows, length: events.length, times }];
+}
+
 /** Which events are kept, given all at once. */
 function kept(plan: Plan, events: readonly Event[]): number[] {
   const { columns, rows, times } = chunkOf(plan, events);
@@ -72,10 +77,7 @@ Deno.test("what is left out follows what is kept, both in log order", () => {
 
 Deno.test("more keys than fit stop the pipeline with what to change, and forgetting makes room", () => {
   const plan = planOf(text(), 100, { window: { kind: "tumbling", sizeMs: 10, offsetMs: 0 } });
-  const keep = (dedupe: Deduplicator, events: readonly Event[]) => {
-    const { columns, rows, times } = chunkOf(plan, events);
-    return dedupe.keep(columns, { rows, length: events.length, times });
-  };
+  const keep = (dedupe: Deduplicator, events: readonly Event[]) => dedupe.keep(...candidates(plan, events));
   const dedupe = new Deduplicator(plan, 8, { keysMax: 3 });
   assert.equal(keep(dedupe, [at("a", 0), at("b", 0), at("c", 0), at("c", 1)]), 3);
   assert.equal(dedupe.size, 3);
@@ -106,6 +108,38 @@ class Naive {
   }
 }
 
+Deno.test("a hundred thousand keys in and out of order, and memory that stays the same while event time goes on", () => {
+  const uuid: FieldType = { type: "uuid", nullable: false };
+  const plan = planOf(uuid, 1_000, { allowedLatenessMs: 500 });
+  const dedupe = new Deduplicator(plan, 2_048);
+  const naive = new Naive(1_000);
+  let x = 1;
+  const next = (below: number) => (x = (x * 48_271) % 2_147_483_647) % below;
+  const idOf = (n: number) => `0b9d7e52-4d5f-4b2e-9f10-${n.toString(16).padStart(12, "0")}`;
+  const bytes: number[] = [];
+  for (let chunk = 0; chunk < 50; chunk++) {
+    const events = Array.from({ length: 2_000 }, (_, i) => {
+      const n = 2_000 * chunk + i;
+      return at(idOf(next(10) === 0 ? Math.max(0, n - next(9_000)) : n), Math.floor(n / 4) - next(500));
+    });
+    const { columns, rows, times } = chunkOf(plan, events);
+    const count = dedupe.keep(columns, { rows, length: events.length, times });
+    assert.deepEqual([...rows.subarray(0, count)], [...events.keys()].filter((row) => naive.isKept(events[row])));
+    bytes.push(dedupe.bytes);
+    assert.ok(dedupe.size < 20_000, `${dedupe.size} keys are held`);
+  }
+  assert.equal(bytes.at(-1), bytes[25], "no table is made anew once there are enough");
+});
+
+Deno.test("records far apart in time leave nothing behind, told of a watermark or not", () => {
+  const plan = planOf(text(), 1, { window: { kind: "tumbling", sizeMs: 10, offsetMs: 0 } });
+  const dedupe = new Deduplicator(plan, 2_048);
+  const events = Array.from({ length: 2_000 }, (_, n) => at(`${n}`, 100_000 * n));
+  assert.equal(dedupe.keep(...candidates(plan, events)), 2_000);
+  assert.ok(dedupe.size <= 2, `${dedupe.size} keys are held`);
+  assert.ok(dedupe.bytes < 10_000, `${dedupe.bytes} bytes are held`);
+});
+
 const KEYS: readonly { readonly type: FieldType; readonly values: fc.Arbitrary<Value> }[] = [
   { type: text(), values: fc.constantFrom("", "a", "b", "ab", "ab\0", "\0", "x".repeat(70)) },
   { type: text(true), values: fc.constantFrom("", "a", "abcd", "abcde", null) },
@@ -122,7 +156,7 @@ const KEYS: readonly { readonly type: FieldType; readonly values: fc.Arbitrary<V
   },
 ];
 
-Deno.test("whatever is forgotten, the answers are those of unlimited memory, for every record in time", () => {
+Deno.test("whatever is forgotten or read again, the answers are those of unlimited memory, for every record in time", () => {
   const cases = fc.record({
     key: fc.constantFrom(...KEYS),
     withinMs: fc.constantFrom(1, 3, 10, 50, 1000),
@@ -135,6 +169,7 @@ Deno.test("whatever is forgotten, the answers are those of unlimited memory, for
         fc.record({
           raise: fc.option(fc.integer({ min: -20, max: 200 }), { freq: 3 }),
           forget: fc.boolean(),
+          restart: fc.boolean(),
           events: fc.array(
             fc.record({ key: shape.key.values, step: fc.integer({ min: -20, max: 26 }), jump: fc.boolean() }),
             { maxLength: 20 },
@@ -146,17 +181,27 @@ Deno.test("whatever is forgotten, the answers are those of unlimited memory, for
   );
   let duplicates = 0;
   let forgotten = 0;
+  let skipped = 0;
   fc.assert(
     fc.property(cases, ({ shape: { key, withinMs, sizeMs, latenessMs }, chunks }) => {
       const plan = planOf(key.type, withinMs, {
         allowedLatenessMs: latenessMs,
         window: { kind: "tumbling", sizeMs, offsetMs: 0 },
       });
-      const dedupe = new Deduplicator(plan, 64);
+      let dedupe = new Deduplicator(plan, 64);
+      const log: { readonly maxBefore: number; readonly inTime: readonly Event[] }[] = [];
       const naive = new Naive(withinMs);
       const watermark = new PartitionWatermark(latenessMs);
       let now = -50;
-      for (const { raise, forget, events } of chunks) {
+      for (const { raise, forget, restart, events } of chunks) {
+        if (restart) {
+          const known = watermark.currentMs - sizeMs - withinMs;
+          const from = Math.max(0, log.findLastIndex(({ maxBefore }) => maxBefore <= known));
+          skipped += from;
+          dedupe = new Deduplicator(plan, 64);
+          for (const { inTime } of log.slice(from)) dedupe.keep(...candidates(plan, inTime));
+        }
+        const maxBefore = watermark.maxEventTimeMs;
         const made = events.map(({ key, step, jump }) => at(key, now += jump ? 5 * step : step));
         const { columns, rows, times } = chunkOf(plan, made);
         let length = 0;
@@ -165,6 +210,7 @@ Deno.test("whatever is forgotten, the answers are those of unlimited memory, for
           if (tumblingStart(at, sizeMs, 0) + sizeMs > watermark.currentMs) rows[length++] = row;
         });
         const inTime = [...rows.subarray(0, length)];
+        log.push({ maxBefore, inTime: inTime.map((row) => made[row]) });
         const expected = inTime.filter((row) => naive.isKept(made[row]));
         const count = dedupe.keep(columns, { rows, length, times });
         assert.deepEqual([...rows.subarray(0, count)], expected);
@@ -180,5 +226,6 @@ Deno.test("whatever is forgotten, the answers are those of unlimited memory, for
     }),
     { numRuns: 2_000, seed: 4 },
   );
-  assert.ok(duplicates > 1_000 && forgotten > 1_000, `${duplicates} duplicates, ${forgotten} forgotten`);
+  const reached = [duplicates, forgotten, skipped];
+  assert.ok(reached.every((times) => times > 1_000), `${reached} duplicates, keys forgotten, chunks not read again`);
 });
