@@ -15,6 +15,8 @@ export const AUDIT_FILE_BYTES_MAX = 8 * 1024 * 1024;
 export const AUDIT_FILES_MAX = 5;
 /** Entries that wait to be written; one more is told as a failure, and refuses the next actions. */
 const WAITING_MAX = 10_000;
+/** What could not be written is kept up to this much; beyond it is in the process's own log only. */
+const UNWRITTEN_CHARACTERS_MAX = 4 * 1024 * 1024;
 
 export interface AuditFileOptions {
   readonly bytesMax?: number;
@@ -34,7 +36,10 @@ export class AuditFile implements AuditLog {
   readonly #onFailure: (message: string) => void;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | null = null;
-  #failure: string | null = null;
+  /** Lines that could not be written; no action is let through before they are. */
+  #unwritten = "";
+  /** The file ends with a whole line. */
+  #isWhole = false;
 
   constructor(path: string, { bytesMax = AUDIT_FILE_BYTES_MAX, onFailure = () => {} }: AuditFileOptions = {}) {
     this.#path = path;
@@ -43,10 +48,11 @@ export class AuditFile implements AuditLog {
   }
 
   async ready(): Promise<void> {
-    if (this.#failure === null) return;
+    if (this.#unwritten === "") return;
     try {
-      await this.#write("");
-      this.#failure = null;
+      const lines = this.#unwritten;
+      await this.#write(lines);
+      this.#unwritten = this.#unwritten.slice(lines.length);
     } catch (error) {
       throw new UnavailableError(`the audit log cannot be written: ${(error as Error).message}`, { cause: error });
     }
@@ -60,11 +66,12 @@ export class AuditFile implements AuditLog {
     }
     return new Promise((done) => {
       this.#waiting.push({ line, done });
-      this.#writing ??= this.#drain().finally(() => this.#writing = null);
+      this.#writing ??= this.#drain();
     });
   }
 
   async #drain(): Promise<void> {
+    await Promise.resolve(); // entries of the same moment go together
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];
@@ -72,20 +79,25 @@ export class AuditFile implements AuditLog {
       await this.#write(lines).catch((error) => this.#fail(error.message, lines));
       for (const { done } of batch) done();
     }
+    // Here and not when the promise resolves: an entry may come in between, and would wait for a drain that has ended.
+    this.#writing = null;
   }
 
   #fail(problem: string, lines: string): void {
-    this.#failure = problem;
-    this.#onFailure(`the audit log misses an entry (${problem}): ${lines.trimEnd()}`);
+    this.#isWhole = false;
+    if (this.#unwritten.length + lines.length <= UNWRITTEN_CHARACTERS_MAX) this.#unwritten += lines;
+    this.#onFailure(`the audit log cannot be written (${problem}): ${lines.trimEnd()}`);
   }
 
   async #write(lines: string): Promise<void> {
-    const bytes = new TextEncoder().encode(lines);
+    const begun = this.#isWhole ? "" : await endOfCutLine(this.#path);
+    const bytes = new TextEncoder().encode(begun + lines);
     const size = await Deno.stat(this.#path).then((stat) => stat.size, () => 0);
     if (size > 0 && size + bytes.length > this.#bytesMax) await this.#rotate();
     using file = await Deno.open(this.#path, { create: true, append: true, mode: 0o600 });
     for (let at = 0; at < bytes.length;) at += await file.write(bytes.subarray(at));
     await file.sync();
+    this.#isWhole = true;
   }
 
   /** Oldest first, so that a crash in between leaves a gap in the numbers and loses no file but the oldest. */
@@ -110,6 +122,21 @@ export class AuditFile implements AuditLog {
       }
     }
     return entries;
+  }
+}
+
+/** What ends a line that a crash, or a full disk, left half written. */
+async function endOfCutLine(path: string): Promise<string> {
+  try {
+    using file = await Deno.open(path);
+    if (await file.seek(0, Deno.SeekMode.End) === 0) return "";
+    await file.seek(-1, Deno.SeekMode.End);
+    const last = new Uint8Array(1);
+    await file.read(last);
+    return last[0] === 0x0a ? "" : "\n";
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
   }
 }
 
