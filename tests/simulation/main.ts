@@ -1,0 +1,44 @@
+/**
+ * `deno task sim`: runs simulations and tells which seed failed.
+ *
+ *     deno task sim --seeds 1000             the seeds 1 to 1000
+ *     deno task sim --seeds 100 --seed 5000  the seeds 5000 to 5099
+ *     deno task sim --seed 17 --trace        one seed, told step by step
+ *
+ * @module
+ */
+import { parseArgs } from "node:util";
+import { simulate } from "./simulation.ts";
+
+const { values } = parseArgs({
+  args: Deno.args,
+  options: {
+    seeds: { type: "string" },
+    seed: { type: "string" },
+    steps: { type: "string" },
+    trace: { type: "boolean", default: false },
+  },
+});
+const first = Number(values.seed ?? 1);
+const count = Number(values.seeds ?? (values.seed === undefined ? 200 : 1));
+const spanMs = values.steps === undefined ? undefined : Number(values.steps);
+const began = performance.now();
+const totals: Record<string, number> = {};
+let failed = 0;
+for (let seed = first; seed < first + count; seed++) {
+  const outcome = await simulate(seed, { trace: values.trace, spanMs });
+  for (const line of outcome.lines) console.log(line);
+  for (const [name, value] of Object.entries(outcome.counts)) totals[name] = (totals[name] ?? 0) + value;
+  if (count === 1) console.log(`seed ${seed}: trace ${outcome.hash}`);
+  if (outcome.violation) {
+    failed++;
+    console.error(`seed ${seed} failed: ${outcome.violation.stack}`);
+    console.error(`  again: deno task sim --seed ${seed}${spanMs === undefined ? "" : ` --steps ${spanMs}`} --trace`);
+  }
+}
+const seconds = (performance.now() - began) / 1000;
+console.log(
+  `${count} seeds, ${failed} failed, ${seconds.toFixed(1)} s (${(1000 * seconds / count).toFixed(1)} ms each)`,
+);
+console.log(Object.entries(totals).map(([name, value]) => `${name} ${value}`).join(", "));
+Deno.exit(failed > 0 ? 1 : 0);
