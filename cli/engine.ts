@@ -11,9 +11,12 @@ import { systemClock } from "../pipeline/clock.ts";
 import { UnavailableError } from "../pipeline/errors.ts";
 import { KafkaAdmin } from "../pipeline/log/admin.ts";
 import { Cluster } from "../pipeline/log/cluster.ts";
+import { createCommittedLog } from "../pipeline/log/committed_log.ts";
 import { LogPublisher } from "../pipeline/log/log_publisher.ts";
 import { Producer } from "../pipeline/log/producer.ts";
 import { createRegistryClient, type RegistryClient } from "../pipeline/log/registry_client.ts";
+import { createTransactionalPublisher } from "../pipeline/log/transactional_publisher.ts";
+import type { CommittedLog, TransactionalPublisher } from "../pipeline/log/transactions.ts";
 import { type Plan, resultColumns, type SinkSpec } from "../pipeline/plan/plan.ts";
 import { PipelineRunner } from "../pipeline/runtime/pipeline_runner.ts";
 import type { PipelineStatus } from "../pipeline/runtime/status.ts";
@@ -21,6 +24,7 @@ import { supervise } from "../pipeline/runtime/supervisor.ts";
 import { ThreadShardHost } from "../pipeline/runtime/thread_shard_host.ts";
 import { fanOut } from "../pipeline/sinks/fan_out.ts";
 import { createKafkaSink } from "../pipeline/sinks/kafka.ts";
+import { claimOwnership, type Fence } from "../pipeline/sinks/ownership.ts";
 import { registerPipeline } from "../pipeline/sinks/pipeline_registry.ts";
 import { createPostgresSink } from "../pipeline/sinks/postgres.ts";
 import { setAsideWithRetry, untilAvailable, withRetry } from "../pipeline/sinks/retry.ts";
@@ -76,16 +80,22 @@ export function startEngine(options: EngineOptions): Engine {
     await untilAvailable(() => prepare(plan, { admin, registry, config }), { signal: until, onWaiting });
     await runner.run(until);
   };
+  const committed = createCommittedLog(cluster, { clock: systemClock });
   const runners = plans.map((plan) => {
+    const transactions = createTransactionalPublisher(cluster, {
+      transactionalId: `tailrace.${plan.name}`,
+      clock: systemClock,
+      signal: ended.signal,
+    });
+    const claim = once(() => takeOver(plan, addresses.databaseUrl));
+    const to = { publisher: transactions, log: committed, registry, claim, ...addresses };
     const waiting = (part: string) => ({ onWaiting: (reason: string | null) => runner.setWaiting(part, reason) });
     const sinks = plan.sinks.map((spec) => {
-      const sink = parts.use(
-        deferred(`${spec.kind} of ${plan.name}`, () => openSink(plan, spec, { publisher, registry, ...addresses })),
-      );
+      const sink = parts.use(deferred(`${spec.kind} of ${plan.name}`, () => openSink(plan, spec, to)));
       // Each waits by itself: an outage of one does not make the others write again.
       return withRetry(sink, waiting(`writing to ${spec.kind}`));
     });
-    const setAside = createSetAsideSink({ publisher, pipeline: plan.name });
+    const setAside = createSetAsideSink({ ...to, pipeline: plan.name, topic: plan.topic });
     const runner: PipelineRunner = new PipelineRunner(plan, {
       clock: systemClock,
       hosts,
@@ -170,36 +180,61 @@ async function prepare(
   if (config.mode === "dev" || !(await registry.latest(subject))) await registry.register(subject, plan.schema);
 }
 
-async function openSink(
-  plan: Plan,
-  spec: SinkSpec,
-  to: { publisher: LogPublisher; registry: RegistryClient; databaseUrl: string },
-): Promise<Sink> {
+/** What sinks are opened with. */
+interface Destinations {
+  readonly publisher: TransactionalPublisher;
+  readonly log: CommittedLog;
+  readonly registry: RegistryClient;
+  readonly databaseUrl: string;
+  /** Takes the pipeline over in the database, once. */
+  readonly claim: () => Promise<Fence>;
+}
+
+async function openSink(plan: Plan, spec: SinkSpec, to: Destinations): Promise<Sink> {
   const columns = resultColumns(plan);
   if (spec.kind === "kafka") return await createKafkaSink({ ...to, topic: spec.topic, columns, pipeline: plan.name });
-  const sql = postgres(to.databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => {}, backoff: () => 0 });
-  await registerPipeline(sql, plan).finally(() => sql.end({ timeout: 1 }));
-  return await createPostgresSink({ url: to.databaseUrl, table: spec.table, columns, pipeline: plan.name });
+  const fence = await to.claim();
+  return await createPostgresSink({ url: to.databaseUrl, table: spec.table, columns, pipeline: plan.name, fence });
+}
+
+/** Notes in the database that this process runs the pipeline; of one that ran it until now nothing is written any more. */
+async function takeOver(plan: Plan, databaseUrl: string): Promise<Fence> {
+  const sql = postgres(databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => {}, backoff: () => 0 });
+  try {
+    const process = `${Deno.hostname()}:${Deno.pid}`;
+    const { token } = await claimOwnership(sql, { pipeline: plan.name, process });
+    await registerPipeline(sql, plan);
+    return { pipeline: plan.name, token };
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
+
+/** What `make` gives, made at the first call and again only when that failed. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | null = null;
+  return () => {
+    made ??= make().catch((error) => {
+      made = null;
+      throw error;
+    });
+    return made;
+  };
 }
 
 /** A sink that is opened at the first write, so that a pipeline can start while the other side is away. */
 function deferred(name: string, connect: () => Promise<Sink>): Sink {
-  let connected: Promise<Sink> | null = null;
+  const connected = once(connect);
+  let opening: Promise<Sink> | null = null;
   let opened: Sink | null = null;
-  const sink = async () => {
-    connected ??= connect();
-    return opened = await connected.catch((error) => {
-      connected = null;
-      throw error;
-    });
-  };
+  const sink = async () => opened = await (opening = connected());
   return {
     name,
     resume: async (position, options) => await (await sink()).resume(position, options),
     position: () => opened?.position() ?? null,
     write: async (rows, options) => await (await sink()).write(rows, options),
     async [Symbol.asyncDispose]() {
-      await (await connected?.catch(() => null))?.[Symbol.asyncDispose]();
+      await (await opening?.catch(() => null))?.[Symbol.asyncDispose]();
     },
   };
 }

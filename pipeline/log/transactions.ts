@@ -34,7 +34,7 @@ export interface TransactionalPublisher {
   claim(options: { readonly signal: AbortSignal }): Promise<void>;
   /**
    * Writes all parts in one transaction, with acks=all; resolves when it is committed, with the offset after the last record
-   * of each part. Parts of the same partition are written in their order; each is one batch. Calls take turns.
+   * of each part. Parts of the same partition are written in their order. Calls take turns.
    *
    * @throws ConflictError when another process holds the id now: nothing of this was written
    * @throws UnavailableError when it is not known whether it was committed: `claim` decides it, then read what is there

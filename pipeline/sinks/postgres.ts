@@ -6,6 +6,7 @@
 import postgres from "postgres";
 import { UnavailableError } from "../errors.ts";
 import type { ResultColumn } from "../plan/plan.ts";
+import type { Fence } from "./ownership.ts";
 import { CopyEncoder } from "./postgres_binary.ts";
 import { chunks } from "./postgres_chunks.ts";
 import { COPY_ROWS_MIN, copyIn, CopyPolicy, copyStatement } from "./postgres_copy.ts";
@@ -13,7 +14,7 @@ import { isValueError, sortedError } from "./postgres_errors.ts";
 import { ensureTable } from "./postgres_table.ts";
 import { upsertParameters, upsertStatement } from "./postgres_upsert.ts";
 import { refusedValue } from "./postgres_values.ts";
-import type { ResultRows, Sink, WriteOptions } from "./sink.ts";
+import type { ResultRows, Sink, SinkPosition, WriteOptions } from "./sink.ts";
 
 /** How long one statement may take before the server is taken to be away. */
 const STATEMENT_MS_MAX = 60_000;
@@ -25,6 +26,8 @@ const CONNECT_SECONDS_MAX = 10;
 const LAST_STATEMENT_MS_MAX = 2_000;
 const CLOSE_SECONDS_MAX = 1;
 
+const HOLD = "SELECT tailrace.hold_ownership($1, $2::bigint)";
+
 export interface PostgresSinkOptions {
   /** A postgres.js client to share, left open on disposal; or `url`, for a client of its own with one connection. */
   readonly sql?: postgres.Sql;
@@ -35,6 +38,8 @@ export interface PostgresSinkOptions {
   readonly columns: readonly ResultColumn[];
   /** The pipeline's name, for the comments on table and view. Default: the table's. */
   readonly pipeline?: string;
+  /** Write only while this token is the pipeline's newest. Needs the migrations applied. */
+  readonly fence?: Fence;
   /** False behind a pooler that cannot keep prepared statements, such as PgBouncer before 1.21. Default true. */
   readonly prepare?: boolean;
   /** Rows of a chunk from which on a COPY is tried first; Infinity never tries. Default 500. */
@@ -47,8 +52,9 @@ export interface PostgresSinkOptions {
 /**
  * Connects, makes the table and its view where missing, and gives the sink.
  *
- * Every write is one statement per chunk of rows, durable when it returns (synchronous_commit stays on), and no
- * transaction spans statements: a repeat after a lost connection finds nothing half done that it would not replace.
+ * Every write is one message per chunk of rows, durable when it returns (synchronous_commit stays on), and no transaction
+ * spans messages: a repeat after a lost connection finds nothing half done that it would not replace. With a fence each of
+ * them checks in its own transaction that no other process took the pipeline over.
  *
  * @throws ConfigError when the table there has other columns, or the server refuses user, database or rights
  * @throws UnavailableError when the server is away
@@ -99,13 +105,25 @@ class PostgresSink implements Sink {
     this.name = `postgres:${options.table}`;
     this.#sql = sql;
     this.#options = options;
-    this.#upsertStatement = upsertStatement(options.table, options.columns);
-    this.#copyStatement = copyStatement(options.table, options.columns);
+    const { table, columns, fence = null } = options;
+    this.#upsertStatement = upsertStatement(table, columns, { isFenced: fence !== null });
+    this.#copyStatement = copyStatement(table, columns, fence);
   }
 
-  /** The table itself tells which rows are there. */
-  resume(): Promise<void> {
-    return Promise.resolve();
+  /** The table itself tells which rows are there; what is looked at is whose it is. */
+  async resume(_position: SinkPosition, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    signal.throwIfAborted();
+    const { fence, table, prepare = true } = this.#options;
+    if (!fence) return;
+    const hold = async () => {
+      await this.#sql.unsafe(HOLD, [fence.pipeline, String(fence.token)], { prepare });
+    };
+    try {
+      await this.#within(this.#inTurn(hold, signal), signal);
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      throw sortedError(error, table);
+    }
   }
 
   position(): null {
@@ -136,7 +154,9 @@ class PostgresSink implements Sink {
     // On a shared client a COPY would stand in the way of others' queries.
     const mayCopy = !this.#options.sql && to - from >= (this.#options.copyRowsMin ?? COPY_ROWS_MIN);
     if (mayCopy && this.#policy.worthTrying() && await this.#copy(rows, from, to)) return;
+    const { fence } = this.#options;
     const parameters = upsertParameters(rows, from, to);
+    if (fence) parameters.push(fence.pipeline, String(fence.token));
     await this.#sql.unsafe(this.#upsertStatement, parameters, { prepare: this.#options.prepare ?? true });
   }
 

@@ -5,7 +5,8 @@
  */
 import type postgres from "postgres";
 import type { ResultColumn } from "../plan/plan.ts";
-import { identifier } from "../sql_text.ts";
+import { identifier, literal } from "../sql_text.ts";
+import type { Fence } from "./ownership.ts";
 import { tableName } from "./postgres_types.ts";
 
 /** Below this an upsert is as fast, and takes one round trip instead of two. */
@@ -15,10 +16,14 @@ export const COPY_ROWS_MIN = 500;
 const SKIP_FIRST = 4;
 const SKIP_MAX = 512;
 
-/** The COPY for these columns; the others take their defaults. */
-export function copyStatement(table: string, columns: readonly ResultColumn[]): string {
+/**
+ * The COPY for these columns; the others take their defaults. With a fence it fails when the token is not the newest: both
+ * statements go in one message, which is one transaction, so the owner's row is locked until the rows are committed.
+ */
+export function copyStatement(table: string, columns: readonly ResultColumn[], fence: Fence | null = null): string {
   const names = columns.map(({ name }) => identifier(name)).join(", ");
-  return `COPY ${tableName(table).sql} (${names}) FROM STDIN (FORMAT binary)`;
+  const hold = fence ? `SELECT tailrace.hold_ownership(${literal(fence.pipeline)}, ${fence.token});\n` : "";
+  return `${hold}COPY ${tableName(table).sql} (${names}) FROM STDIN (FORMAT binary)`;
 }
 
 /**
@@ -47,7 +52,7 @@ export class CopyPolicy {
 }
 
 /**
- * Runs a COPY as one statement, all rows or none, committed when this resolves. Nothing else may run on the client meanwhile.
+ * Runs a COPY as one message, all rows or none, committed when this resolves. Nothing else may run on the client meanwhile.
  *
  * @throws PostgresError 23505 when a row is there already; nothing was written then
  */

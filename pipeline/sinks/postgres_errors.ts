@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ConfigError, UnavailableError } from "../errors.ts";
+import { ConfigError, ConflictError, UnavailableError } from "../errors.ts";
 
 /** PostgreSQL quotes a whole array parameter, megabytes of it, in some messages. */
 const MESSAGE_CHARACTERS_MAX = 300;
@@ -30,6 +30,9 @@ const CONFIGURATION = /^(28|3D|3F|42)/;
 /** The statement was understood and a value refused: data (22), constraint (23), a row twice (21), a limit such as an index entry's size (54). */
 const VALUE = /^(22|23|21|54)/;
 
+/** What `tailrace.hold_ownership` says when another process is the owner. */
+const OWNER_CHANGED = "TR001";
+
 /** True when the error speaks of a value in the statement rather than of the server or the table. */
 export function isValueError(error: unknown): boolean {
   return VALUE.test(codeOf(error));
@@ -42,12 +45,13 @@ export function codeOf(error: unknown): string {
 }
 
 /**
- * The error to throw instead of `error`: UnavailableError or ConfigError where it is one of these, else itself, cut short.
+ * The error to throw instead of `error`: UnavailableError, ConfigError or ConflictError where it is one of these, else itself.
  * `where` names the table or database, as the user wrote it.
  */
 export function sortedError(error: unknown, where: string): Error {
   if (!(error instanceof Error)) return new Error(String(error));
   const code = codeOf(error);
+  if (code === OWNER_CHANGED) return new ConflictError(shortMessage(error));
   const message = `${shortMessage(error)}${code === "" ? "" : ` (${code})`}`;
   if (CONNECTION_CODES.has(code) || TRANSIENT.test(code)) {
     return new UnavailableError(`PostgreSQL does not serve ${where} now: ${message}`);

@@ -15,8 +15,15 @@ import type { ResultRows } from "./sink.ts";
  *
  * Rows compare as (revision, final): a row of fewer records never replaces one of more, and an update never replaces the
  * final row of the same records.
+ *
+ * With `isFenced` two further parameters follow, pipeline and token, and the statement fails when the token is not the
+ * newest.
  */
-export function upsertStatement(table: string, columns: readonly ResultColumn[]): string {
+export function upsertStatement(
+  table: string,
+  columns: readonly ResultColumn[],
+  { isFenced = false }: { readonly isFenced?: boolean } = {},
+): string {
   const key = new Set(keyColumns(columns).map(({ name }) => name));
   const names = columns.map(({ name }) => identifier(name));
   const revision = identifier(columns.find(({ role }) => role === "revision")!.name);
@@ -25,9 +32,10 @@ export function upsertStatement(table: string, columns: readonly ResultColumn[])
   const values = columns.map(({ type }, i) => travel(type).expression(`u.c${i}`));
   const updates = columns.filter(({ name }) => !key.has(name))
     .map(({ name }) => `${identifier(name)} = excluded.${identifier(name)}`);
+  const fence = isFenced ? `tailrace.hold_ownership($${columns.length + 1}, $${columns.length + 2}::bigint), ` : "";
   return `INSERT INTO ${tableName(table).sql} AS t (${names.join(", ")}, ${UPDATED_AT})
 SELECT ${values.join(", ")}, now()
-FROM unnest(${parameters.join(", ")}) AS u(${columns.map((_, i) => `c${i}`).join(", ")})
+FROM ${fence}unnest(${parameters.join(", ")}) AS u(${columns.map((_, i) => `c${i}`).join(", ")})
 ON CONFLICT (${[...key].map(identifier).join(", ")}) DO UPDATE
 SET ${updates.join(", ")}, ${UPDATED_AT} = excluded.${UPDATED_AT}
 WHERE (excluded.${revision}, excluded.${final}) >= (t.${revision}, t.${final})`;

@@ -11,52 +11,139 @@
  *     __connect.errors.exception.message           dead: why, in words
  *     tailrace.late.reason                         late: window and watermark, in words
  *     tailrace.schema.id                           the writer's schema, where it could be read
+ *     tailrace.window.start                        start of the window it would count in, ISO 8601, where the event time
+ *                                                  could be read
  *
  * The first are Kafka Connect's names (KIP-298), so that its tools read these topics. Its `.exception.stacktrace` is left out:
  * the decoder refuses a record without throwing, and a trace of our own code would say nothing about the record.
  *
- * A record set aside for a second time has these headers twice; the last of a name is the newest, as in Kafka Connect.
+ * A record set aside for a second time has these headers twice; the last of a name is the newest, as in Kafka Connect. Read
+ * committed, each record of a topic, partition and offset is there once per pipeline, unless the pipeline was rewound and set
+ * it aside again.
  *
  * @module
  */
-import type { OutgoingRecord, Publisher } from "../log/publisher.ts";
-import { publishAll } from "./publish_all.ts";
-import type { SetAsideRecord, SetAsideSink } from "./sink.ts";
+import type { OutgoingRecord } from "../log/publisher.ts";
+import type { CommittedLog, CommittedRecord, OutgoingPart, TransactionalPublisher } from "../log/transactions.ts";
+import type { SetAsideRecord, SetAsideSink, SinkPosition, WriteOptions } from "./sink.ts";
+import { TopicWriter, type Written } from "./topic_writer.ts";
 
 const PREFIX = "__connect.errors.";
+
+/** The furthest that a date of JavaScript reaches, milliseconds. */
+const DATE_MS_MAX = 8.64e15;
 
 /** A topic's companions, to be created before a pipeline over it starts. */
 export function setAsideTopics(topic: string): { readonly dead: string; readonly late: string } {
   return { dead: `${topic}.dead`, late: `${topic}.late` };
 }
 
-/** Publishes to `<topic>.dead` and `<topic>.late`, each record to the partition of its own number where there is one. */
-export function createSetAsideSink(
-  { publisher, pipeline }: { readonly publisher: Publisher; readonly pipeline: string },
-): SetAsideSink {
+/**
+ * The position of a sink whose pipeline reads a part of its topic again: all that it set aside of that part is there already.
+ *
+ * @param since offset by partition from which on is read again
+ */
+export function setAsideTail(topic: string, since: ReadonlyMap<number, number>): SinkPosition {
+  const { dead, late } = setAsideTopics(topic);
+  return { topics: { [dead]: {}, [late]: {} }, since: Object.fromEntries(since) };
+}
+
+export interface SetAsideOptions {
+  readonly publisher: TransactionalPublisher;
+  readonly log: CommittedLog;
+  readonly pipeline: string;
+  /** The topic that the pipeline reads; those beside it must exist. */
+  readonly topic: string;
+  /** Instead of `REMEMBERED_MAX`. */
+  readonly rememberedMax?: number;
+}
+
+/**
+ * Publishes to `<topic>.dead` and `<topic>.late`, each record to the partition of its own number where there is one, a write
+ * in one transaction.
+ */
+export function createSetAsideSink(options: SetAsideOptions): SetAsideSink {
+  return new TopicsBeside(options);
+}
+
+class TopicsBeside implements SetAsideSink {
+  readonly #options: SetAsideOptions;
+  readonly #topics: { readonly dead: string; readonly late: string };
+  readonly #writer: TopicWriter;
+  /** Offset by partition: what was set aside before is not met again. */
+  #since: Readonly<Record<string, number>> = {};
+
+  constructor(options: SetAsideOptions) {
+    const { publisher, log, topic, pipeline, rememberedMax } = options;
+    this.#options = options;
+    this.#topics = setAsideTopics(topic);
+    const topics = [this.#topics.dead, this.#topics.late];
+    const identify = (record: CommittedRecord) => this.#isRead(identifySetAside(record, pipeline));
+    this.#writer = new TopicWriter({ publisher, log, topics, identify, rememberedMax });
+  }
+
+  async resume(position: SinkPosition, options: { readonly signal: AbortSignal }): Promise<void> {
+    this.#since = (position?.since ?? {}) as Readonly<Record<string, number>>;
+    await this.#writer.resume(position, options);
+  }
+
+  position(): SinkPosition {
+    return this.#writer.position();
+  }
+
+  /** Null for what the pipeline does not read again. */
+  #isRead(origin: Origin | null): Written | null {
+    if (origin === null || origin.offset < (this.#since[origin.partition] ?? 0)) return null;
+    return written(origin);
+  }
+
+  async write(records: readonly SetAsideRecord[], { signal }: WriteOptions): Promise<void> {
+    signal.throwIfAborted();
+    if (records.length === 0) return;
+    const write = await this.#writer.begin({ signal });
+    const parts: OutgoingPart[] = [];
+    for (const [topic, all] of Map.groupBy(records, ({ why }) => this.#topics[why])) {
+      const count = await this.#options.publisher.partitionCount(topic);
+      const partitions: OutgoingRecord[][] = Array.from({ length: count }, () => []);
+      for (const record of all) {
+        if (write.isThere(written(record))) continue;
+        partitions[record.partition % count].push(outgoing(record, this.#options.pipeline));
+      }
+      partitions.forEach((records, partition) => {
+        if (records.length > 0) parts.push({ topic, partition, records });
+      });
+    }
+    await write.commit(parts, { signal });
+    write.end();
+  }
+
+  /** The publisher is the caller's. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+type Origin = Pick<SetAsideRecord, "topic" | "partition" | "offset">;
+
+/** A record has no versions: it is there, or it is not. */
+function written({ topic, partition, offset }: Origin): Written {
+  return { id: `${topic}/${partition}/${offset}`, revision: 0, final: true };
+}
+
+/** Where what is in a topic was; null when another pipeline, or somebody else, wrote it. */
+function identifySetAside({ headers }: CommittedRecord, pipeline: string): Origin | null {
+  // A map keeps the last of a name, which is the newest.
+  const text = new Map(headers.map(([name, value]) => [name, value === null ? "" : utf8.decode(value)]));
+  const topic = text.get(`${PREFIX}topic`);
+  if (text.get(`${PREFIX}connector.name`) !== pipeline || topic === undefined) return null;
   return {
-    resume: () => Promise.resolve(),
-    position: () => null,
-    async write(records, { signal }) {
-      signal.throwIfAborted();
-      const topics = new Map<string, SetAsideRecord[]>();
-      for (const record of records) {
-        const topic = setAsideTopics(record.topic)[record.why];
-        const list = topics.get(topic);
-        if (list) list.push(record);
-        else topics.set(topic, [record]);
-      }
-      for (const [topic, list] of topics) {
-        const count = await publisher.partitionCount(topic);
-        const partitions: OutgoingRecord[][] = Array.from({ length: count }, () => []);
-        for (const record of list) partitions[record.partition % count].push(outgoing(record, pipeline));
-        await publishAll(publisher, topic, { partitions, signal });
-      }
-    },
-    /** The publisher is the caller's. */
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    topic,
+    partition: Number(text.get(`${PREFIX}partition`)),
+    offset: Number(text.get(`${PREFIX}offset`)),
   };
 }
+
+const utf8 = new TextDecoder();
 
 function outgoing(record: SetAsideRecord, pipeline: string): OutgoingRecord {
   const text = new TextEncoder();
@@ -78,6 +165,10 @@ function outgoing(record: SetAsideRecord, pipeline: string): OutgoingRecord {
     added.push(["tailrace.late.reason", record.reason]);
   }
   if (record.schemaId !== null) added.push(["tailrace.schema.id", String(record.schemaId)]);
+  // An event time may be any 64-bit number; a date may not.
+  if (record.windowStartMs !== null && Math.abs(record.windowStartMs) <= DATE_MS_MAX) {
+    added.push(["tailrace.window.start", new Date(record.windowStartMs).toISOString()]);
+  }
   return {
     key: record.key,
     value: record.value,

@@ -2,15 +2,15 @@
  * What every sink must do, run against every implementation.
  *
  * A sink that keeps each write (a topic, a file of lines) passes too: its `read` folds what is there as its readers must,
- * taking for each key and window the row with the highest (revision, final).
+ * taking for each key and window the row with the highest (revision, final). Its `readAll` gives what is there unfolded.
  *
  * @module
  */
 import assert from "node:assert/strict";
 import type { FieldType } from "../../pipeline/columns.ts";
-import { UnavailableError } from "../../pipeline/errors.ts";
+import { ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import type { ResultColumn } from "../../pipeline/plan/plan.ts";
-import type { ResultRows, ResultValue, Sink } from "../../pipeline/sinks/sink.ts";
+import type { ResultRows, ResultValue, Sink, SinkPosition } from "../../pipeline/sinks/sink.ts";
 
 /** Tries until a write of the outage cases must have gone through. */
 const TRIES_MAX = 100;
@@ -20,6 +20,12 @@ export interface Subject extends AsyncDisposable {
   readonly sink: Sink;
   /** The rows a reader finds now, in any order; each in the order of `columns`. */
   read(): Promise<ResultValue[][]>;
+  /** Where rows stay when newer ones come: all of them. */
+  readAll?(): Promise<ResultValue[][]>;
+  /** A sink over the same destination, as a process that is started later has it; the subject disposes it. */
+  reopen(): Promise<Sink>;
+  /** Lets the next write happen and its answer be lost. Needed unless the suite is told that this cannot be. */
+  readonly loseAnswer?: () => void;
   /** Needed unless the suite is told that the other side cannot go away. */
   readonly outage?: Outage;
 }
@@ -35,6 +41,9 @@ export interface Outage {
 export interface ContractOptions {
   /** Why nothing can take the other side away; the cases about it are then left out, and this is printed. */
   readonly noOutage?: string;
+  /** Why an older owner can write still, and why no answer can get lost: as above. */
+  readonly noFence?: string;
+  readonly noLostAnswer?: string;
 }
 
 /** Makes an empty destination and a sink over it. */
@@ -101,6 +110,22 @@ function assertRows(actual: readonly (readonly ResultValue[])[], expected: reado
   assert.deepEqual(sorted(actual), sorted(expected));
 }
 
+/** Nothing is there twice: no two rows of the same key, window, revision and final. */
+function assertOnce(rows: readonly (readonly ResultValue[])[]): void {
+  const isValue = (index: number) => COLUMNS[index].role === "value";
+  const texts = sorted(rows.map((values) => values.filter((_, index) => !isValue(index))));
+  assert.deepEqual(texts, [...new Set(texts)]);
+}
+
+const live = new AbortController().signal;
+
+/** What a process does that starts from a checkpoint. */
+async function restart(subject: Subject, position: SinkPosition): Promise<Sink> {
+  const sink = await subject.reopen();
+  await sink.resume(position === null ? null : JSON.parse(JSON.stringify(position)), { signal: live });
+  return sink;
+}
+
 function write(sink: Sink, rows: readonly (readonly ResultValue[])[], options: {
   readonly columns?: readonly ResultColumn[];
   readonly signal?: AbortSignal;
@@ -110,10 +135,12 @@ function write(sink: Sink, rows: readonly (readonly ResultValue[])[], options: {
 }
 
 /** Registers one test per promise of {@linkcode Sink} for the implementation called `name`. */
-export function sinkContract(name: string, make: MakeSubject, { noOutage }: ContractOptions = {}): void {
+export function sinkContract(name: string, make: MakeSubject, options: ContractOptions = {}): void {
+  const { noOutage, noFence, noLostAnswer } = options;
   const test = (sentence: string, body: (subject: Subject) => Promise<void>, columns = COLUMNS) =>
     Deno.test(`${name}: ${sentence}`, async () => {
       await using subject = await make(columns);
+      await subject.sink.resume(null, { signal: live });
       await body(subject);
     });
 
@@ -254,11 +281,138 @@ export function sinkContract(name: string, make: MakeSubject, { noOutage }: Cont
     assertRows(await read(), []);
   });
 
+  test("a restart from any saved position repeats nothing that a reader sees, however the rows are cut", async (subject) => {
+    const { read, readAll = read } = subject;
+    const expected: ResultValue[][] = [];
+    let sink = subject.sink;
+    for (let saved = 0; saved <= 3; saved++) {
+      const start = START + saved * MINUTE;
+      const updates = ["a", "b", "c"].map((account, index) => row({ account, start, revision: index + 1 }));
+      const finals = updates.map((values) => row({ account: String(values[0]), start, revision: 5, final: true }));
+      const writes = [updates.slice(0, 2), [...updates.slice(2), finals[0]], finals.slice(1)];
+      let position = sink.position();
+      for (const [index, rows] of writes.entries()) {
+        await write(sink, rows);
+        if (index + 1 === saved) position = sink.position();
+      }
+      // The crash comes here. Since what was saved, rows come again, cut otherwise: an update less, another one more.
+      sink = await restart(subject, position);
+      const between = row({ account: "b", start, revision: 4, total: "4.00" });
+      if (saved < 3) await write(sink, [...(saved === 0 ? [updates[1]] : []), between]);
+      await write(
+        sink,
+        saved === 3 ? [row({ account: "d", start, final: true })] : saved === 2 ? finals.slice(1) : finals,
+      );
+      expected.push(...finals, ...(saved === 3 ? [row({ account: "d", start, final: true })] : []));
+      assertOnce(await readAll());
+      assertRows(await read(), expected);
+    }
+  });
+
+  test("a second crash before all has come again repeats nothing either", async (subject) => {
+    const { read, readAll = read } = subject;
+    const accounts = ["a", "b", "c", "d"];
+    const finals = accounts.map((account) => row({ account, revision: 3, final: true }));
+    const position = subject.sink.position();
+    await write(subject.sink, finals.slice(0, 2));
+    await write(subject.sink, finals.slice(2));
+    const second = await restart(subject, position);
+    await write(second, finals.slice(0, 1));
+    // Saved while three of the four rows have not come again.
+    const third = await restart(subject, second.position());
+    await write(third, finals.slice(1, 2));
+    await write(third, [row({ account: "e" })]);
+    const fourth = await restart(subject, third.position());
+    await write(fourth, finals.slice(2));
+    assertOnce(await readAll());
+    assertRows(await read(), [...finals, row({ account: "e" })]);
+  });
+
+  test("a sink that is resumed again goes on where the position says", async ({ sink, read, readAll = read }) => {
+    const position = sink.position();
+    await write(sink, [row({})]);
+    await sink.resume(position, { signal: live });
+    await write(sink, [row({}), row({ account: "b" })]);
+    assertOnce(await readAll());
+    assertRows(await read(), [row({}), row({ account: "b" })]);
+  });
+
+  test("a rewound computation replaces all rows, though it comes to fewer records", async (subject) => {
+    const { read, readAll = read } = subject;
+    const position = subject.sink.position();
+    await write(subject.sink, [row({ account: "a", revision: 9, final: true }), row({ account: "b", final: true })]);
+    const sink = await restart(subject, position);
+    const again = ["a", "b"].map((account) => row({ account, revision: 1e12 + 1, final: true, total: "3.00" }));
+    await write(sink, again);
+    const third = await restart(subject, sink.position());
+    await write(third, [row({ account: "c", revision: 1e12 + 1 })]);
+    assertOnce(await readAll());
+    assertRows(await read(), [...again, row({ account: "c", revision: 1e12 + 1 })]);
+  });
+
+  if (noFence !== undefined) console.log(`${name}: the cases about older owners are left out: ${noFence}`);
+  else {
+    test("an older owner's write is refused and leaves nothing, whatever its size", async (subject) => {
+      const { sink, read } = subject;
+      await write(sink, [row({})]);
+      const newer = await restart(subject, sink.position());
+      const many = Array.from({ length: 2_000 }, (_, index) => row({ account: `account-${index}` }));
+      for (const rows of [[row({ account: "late" })], [row({ revision: 2 })], many]) {
+        await assert.rejects(write(sink, rows), isConflict);
+      }
+      await write(newer, [row({ account: "newer" })]);
+      assertRows(await read(), [row({}), row({ account: "newer" })]);
+    });
+
+    test("an older owner does not come back by resuming", async (subject) => {
+      const { sink, read } = subject;
+      await write(sink, [row({})]);
+      const newer = await restart(subject, sink.position());
+      // A sink may see it as it resumes, or as it writes.
+      await sink.resume(sink.position(), { signal: live }).catch(isConflict);
+      await assert.rejects(write(sink, [row({ revision: 2 })]), isConflict);
+      await write(newer, [row({ revision: 3 })]);
+      assertRows(await read(), [row({ revision: 3 })]);
+    });
+  }
+
+  if (noLostAnswer !== undefined) console.log(`${name}: the cases about lost answers are left out: ${noLostAnswer}`);
+  else {
+    for (const size of [1, 2_000]) {
+      test(`a write of ${size} rows that happened without an answer is repeated without effect`, async (subject) => {
+        const { sink, read, readAll = read, loseAnswer } = subject;
+        assert.ok(loseAnswer, "the subject loses no answers, and the suite was not told why");
+        const rows = Array.from({ length: size }, (_, index) => row({ account: `account-${index}` }));
+        const before = sink.position();
+        loseAnswer();
+        await writeUntilThrough(sink, rows);
+        await write(sink, [row({ account: "next" })]);
+        assertOnce(await readAll());
+        const again = await restart(subject, before);
+        await write(again, rows);
+        assertOnce(await readAll());
+        assertRows(await read(), [...rows, row({ account: "next" })]);
+      });
+    }
+
+    test("a process that ends without an answer leaves nothing to be written twice", async (subject) => {
+      const { sink, read, readAll = read, loseAnswer } = subject;
+      const position = sink.position();
+      loseAnswer!();
+      await write(sink, [row({})]).catch((error) => assert.ok(error instanceof UnavailableError, String(error)));
+      const next = await restart(subject, position);
+      await write(next, [row({})]);
+      assertOnce(await readAll());
+      assertRows(await read(), [row({})]);
+    });
+  }
+
   if (noOutage !== undefined) return console.log(`${name}: the cases about outages are left out: ${noOutage}`);
   const outageTest = (sentence: string, body: (subject: Subject & { readonly outage: Outage }) => Promise<void>) =>
-    test(sentence, async ({ sink, read, outage, ...rest }) => {
+    test(sentence, async (subject) => {
+      const { outage } = subject;
       assert.ok(outage, "the subject has no outage, and the suite was not told why");
-      await body({ ...rest, sink, read, outage });
+      await body({ ...subject, outage });
     });
 
   outageTest(
@@ -310,6 +464,13 @@ export function sinkContract(name: string, make: MakeSubject, { noOutage }: Cont
     await rejected;
     await outage.end();
   });
+}
+
+/** It is a conflict, and says who is the owner or what is owned. */
+function isConflict(error: Error): boolean {
+  assert.ok(error instanceof ConflictError, String(error));
+  assert.match(error.message, /another|owner/i);
+  return true;
 }
 
 /** What the promise gives within `ms`, or "waiting". */

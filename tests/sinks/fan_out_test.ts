@@ -1,12 +1,19 @@
 import assert from "node:assert/strict";
-import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
+import { ConfigError, ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import { fanOut } from "../../pipeline/sinks/fan_out.ts";
 import { withRetry } from "../../pipeline/sinks/retry.ts";
-import { NO_POSITION, type ResultRows, type Sink, type WriteOptions } from "../../pipeline/sinks/sink.ts";
+import {
+  NO_POSITION,
+  type ResultRows,
+  type Sink,
+  type SinkPosition,
+  type WriteOptions,
+} from "../../pipeline/sinks/sink.ts";
 import { sinkContract } from "../contracts/sink_contract.ts";
 import { MemorySink } from "./memory_sink.ts";
 
 const NO_ROWS: ResultRows = { columns: [], length: 0, values: [] };
+const live = new AbortController().signal;
 
 function sinkOf(name: string, write: (options: WriteOptions) => Promise<void>): Sink & { disposed: boolean } {
   return {
@@ -23,15 +30,51 @@ function sinkOf(name: string, write: (options: WriteOptions) => Promise<void>): 
 
 for (const which of [0, 1]) {
   sinkContract(`fan-out, its ${which === 0 ? "first" : "second"} sink`, (columns) => {
-    const sinks = [new MemorySink(columns), new MemorySink(columns)];
+    const sinks = ["one", "two"].map((name) => new MemorySink(columns, { name }));
     const sink = fanOut(sinks);
     return Promise.resolve({
       sink,
       read: () => Promise.resolve(sinks[which].rows()),
+      reopen: () => Promise.resolve(fanOut(sinks.map((sink) => sink.reopen()))),
+      loseAnswer: () => sinks[which].losesAnswer = true,
       [Symbol.asyncDispose]: () => Promise.resolve(sink[Symbol.asyncDispose]()),
     });
   }, { noOutage: "its sinks in memory have no other side" });
 }
+
+/** A sink that keeps a number and tells what it was resumed with. */
+function numbered(name: string, number: number): Sink & { resumed: SinkPosition[] } {
+  return {
+    ...sinkOf(name, () => Promise.resolve()),
+    resumed: [],
+    position: () => ({ number }),
+    resume(position) {
+      this.resumed.push(position);
+      return Promise.resolve();
+    },
+  };
+}
+
+Deno.test("each sink gets its own position back, also when the definition gained one or lost one", async () => {
+  const saved = fanOut([numbered("a", 1), numbered("b", 2), numbered("c", 3)]).position();
+  assert.deepEqual(saved, { a: { number: 1 }, b: { number: 2 }, c: { number: 3 } });
+  const next = [numbered("c", 0), numbered("new", 0), numbered("a", 0)];
+  const sink = fanOut(next);
+  await sink.resume(JSON.parse(JSON.stringify(saved)), { signal: live });
+  assert.deepEqual(next.map(({ resumed }) => resumed), [[{ number: 3 }], [null], [{ number: 1 }]]);
+  await sink.resume(null, { signal: live });
+  assert.deepEqual(next.map(({ resumed }) => resumed.at(-1)), [null, null, null]);
+});
+
+Deno.test("a sink that lost its destination ends the waiting of the others as they resume", async () => {
+  const lost = new ConflictError("another process is the owner now");
+  const waiting = withRetry({
+    ...numbered("away", 0),
+    resume: () => Promise.reject(new UnavailableError("away")),
+  }, { firstDelayMs: 60_000 });
+  const fenced = { ...numbered("fenced", 0), resume: () => Promise.reject(lost) };
+  await assert.rejects(fanOut([waiting, fenced]).resume(null, { signal: live }), lost);
+});
 
 Deno.test("a fan-out resolves only when its slowest sink has", async () => {
   const slow = Promise.withResolvers<void>();

@@ -34,23 +34,30 @@ const longType = avro.types.LongType.__with({
   compare: (a: bigint, b: bigint) => a === b ? 0 : a < b ? -1 : 1,
 });
 
+interface Framed {
+  readonly schema: AvroSchema;
+  readonly values: Iterable<Uint8Array>;
+}
+
 /** Decodes the framed values and folds them: for each key and window the row with the highest (revision, final). */
-export function foldResults(
-  columns: readonly ResultColumn[],
-  options: { readonly schema: AvroSchema; readonly values: Iterable<Uint8Array> },
-): ResultValue[][] {
+export function foldResults(columns: readonly ResultColumn[], options: Framed): ResultValue[][] {
+  const fold = new MemorySink(columns);
+  for (const row of resultValues(columns, options)) fold.put(row);
+  return fold.rows();
+}
+
+/** Decodes the framed values, each to a row. */
+export function resultValues(columns: readonly ResultColumn[], options: Framed): ResultValue[][] {
   const type = avro.Type.forSchema(options.schema as avro.Schema, {
     // The registry of names has no say over a long with a logical type.
     typeHook: (schema) => schema === "long" || (schema as { type?: unknown }).type === "long" ? longType : undefined,
     wrapUnions: false,
   });
-  const fold = new MemorySink(columns);
-  for (const value of options.values) {
+  return Array.from(options.values, (value) => {
     if (value[0] !== 0) throw new Error("not Confluent's framing");
     const record = type.fromBuffer(Buffer.from(value.subarray(5))) as Record<string, unknown>;
-    fold.put(columns.map((column) => resultValue(record[column.name], column)));
-  }
-  return fold.rows();
+    return columns.map((column) => resultValue(record[column.name], column));
+  });
 }
 
 function resultValue(value: unknown, { type }: ResultColumn): ResultValue {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Clock } from "../../pipeline/clock.ts";
 import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
 import { setAsideWithRetry, withRetry } from "../../pipeline/sinks/retry.ts";
-import { NO_POSITION, type ResultRows, type Sink } from "../../pipeline/sinks/sink.ts";
+import { NO_POSITION, type ResultRows, type Sink, type SinkPosition } from "../../pipeline/sinks/sink.ts";
 import { sinkContract } from "../contracts/sink_contract.ts";
 import { MemorySink } from "./memory_sink.ts";
 
@@ -36,17 +36,19 @@ sinkContract("memory sink with retry", (columns) => {
   const memory = new MemorySink(columns);
   let away = false;
   let broken = 0;
-  const inner: Sink = {
-    ...NO_POSITION,
+  const breaking = (memory: MemorySink): Sink => ({
     name: "memory",
+    resume: () => away ? Promise.reject(new UnavailableError("away")) : memory.resume(),
+    position: () => memory.position(),
     write: (rows, options) => {
       if (options.signal.aborted) return Promise.reject(options.signal.reason);
       if (away || broken-- > 0) return Promise.reject(new UnavailableError("away"));
       return memory.write(rows, options);
     },
     [Symbol.asyncDispose]: () => Promise.resolve(),
-  };
-  const sink = withRetry(inner, { firstDelayMs: 1, delayMsMax: 10 });
+  });
+  const open = (memory: MemorySink) => withRetry(breaking(memory), { firstDelayMs: 1, delayMsMax: 10 });
+  const sink = open(memory);
   const set = (now: boolean) => {
     away = now;
     return Promise.resolve();
@@ -54,6 +56,8 @@ sinkContract("memory sink with retry", (columns) => {
   return Promise.resolve({
     sink,
     read: () => Promise.resolve(memory.rows()),
+    reopen: () => Promise.resolve(open(memory.reopen())),
+    loseAnswer: () => memory.losesAnswer = true,
     outage: {
       begin: () => set(true),
       end: () => set(false),
@@ -64,6 +68,25 @@ sinkContract("memory sink with retry", (columns) => {
     },
     [Symbol.asyncDispose]: () => Promise.resolve(sink[Symbol.asyncDispose]()),
   });
+});
+
+Deno.test("resuming waits out an outage, with the position it was given, and the position is the sink's own", async () => {
+  const given: SinkPosition[] = [];
+  const inner = {
+    resume: (position: SinkPosition) => {
+      given.push(position);
+      return given.length < 3 ? Promise.reject(new UnavailableError("away")) : Promise.resolve();
+    },
+    position: () => ({ offset: 7 }),
+    write: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  for (const wrap of [withRetry, setAsideWithRetry]) {
+    const sink = wrap({ ...inner, name: "inner" }, { clock: notingClock([]) });
+    await sink.resume({ offset: 5 }, { signal });
+    assert.deepEqual(given.splice(0), [{ offset: 5 }, { offset: 5 }, { offset: 5 }]);
+    assert.deepEqual(sink.position(), { offset: 7 });
+  }
 });
 
 Deno.test("the wait doubles up to its bound, with half of it left to chance", async () => {
