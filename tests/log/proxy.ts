@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../../pipeline/clock.ts";
 
-/** What becomes of bytes on their way: passed on, half of them and then the end, the end at once, or kept for ever. */
-export type Fate = "pass" | "half" | "cut" | "swallow";
+/** What becomes of bytes on their way: passed on, half of them and then the end, the end at once, kept for ever, or a while. */
+export type Fate = "pass" | "half" | "cut" | "swallow" | "hold";
 
 /** A TCP proxy that does to a connection what networks do. */
 export class Proxy implements AsyncDisposable {
@@ -15,7 +15,11 @@ export class Proxy implements AsyncDisposable {
   onAnswer: () => Fate = () => "pass";
   /** How long each chunk is held back. */
   delayMs = 0;
+  /** What is held is passed on when this resolves. */
+  held: Promise<void> = Promise.resolve();
   connections = 0;
+  /** A chunk is then one request or answer of the Kafka protocol, and not what the network makes of them. */
+  byFrame = false;
 
   constructor(listen: { hostname: string; port: number }, target: { hostname: string; port: number }) {
     this.#listener = Deno.listen(listen);
@@ -67,17 +71,15 @@ export class Proxy implements AsyncDisposable {
 
   /** Moves bytes until one side ends or fate does. */
   async #pump(from: Deno.Conn, to: Deno.Conn, fate: () => Fate): Promise<void> {
-    const buffer = new Uint8Array(16 * 1024);
     try {
-      for (;;) {
-        const read = await from.read(buffer);
-        if (read === null) break;
+      for await (const chunk of this.byFrame ? framesOf(from) : chunksOf(from)) {
         if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
         const what = fate();
         if (what === "swallow") continue;
-        const upTo = what === "half" ? read >> 1 : what === "cut" ? 0 : read;
-        for (let at = 0; at < upTo;) at += await to.write(buffer.subarray(at, upTo));
-        if (what !== "pass") break;
+        if (what === "hold") await this.held;
+        const upTo = what === "half" ? chunk.length >> 1 : what === "cut" ? 0 : chunk.length;
+        for (let at = 0; at < upTo;) at += await to.write(chunk.subarray(at, upTo));
+        if (what !== "pass" && what !== "hold") break;
       }
     } catch {
       // Either side went away.
@@ -89,6 +91,31 @@ export class Proxy implements AsyncDisposable {
   #close(connection: Deno.Conn): void {
     if (!this.#open.delete(connection)) return;
     connection.close();
+  }
+}
+
+/** The bytes as they come; each chunk is good until the next. */
+async function* chunksOf(from: Deno.Conn): AsyncGenerator<Uint8Array> {
+  const buffer = new Uint8Array(16 * 1024);
+  for (let read = await from.read(buffer); read !== null; read = await from.read(buffer)) {
+    yield buffer.subarray(0, read);
+  }
+}
+
+/** Whole frames, length and all. */
+async function* framesOf(from: Deno.Conn): AsyncGenerator<Uint8Array> {
+  let held = new Uint8Array(0);
+  for await (const chunk of chunksOf(from)) {
+    const joined = new Uint8Array(held.length + chunk.length);
+    joined.set(held);
+    joined.set(chunk, held.length);
+    held = joined;
+    while (held.length >= 4) {
+      const end = 4 + new DataView(held.buffer, held.byteOffset).getInt32(0);
+      if (held.length < end) break;
+      yield held.subarray(0, end);
+      held = held.slice(end);
+    }
   }
 }
 
