@@ -158,8 +158,15 @@ async function readFile(path: string | undefined): Promise<{ path: string; conte
   try {
     return { path, content: JSON.parse(await Deno.readTextFile(path)) };
   } catch (error) {
-    throw new ConfigError({ where: `--config ${path}`, problem: `cannot be read: ${(error as Error).message}` });
+    throw new ConfigError({ where: `--config ${path}`, problem: `cannot be read: ${whyUnreadable(error as Error)}` });
   }
+}
+
+/** Of a text that is no JSON only the place: the message quotes what stands there, which may be a password. */
+function whyUnreadable(error: Error): string {
+  if (!(error instanceof SyntaxError)) return error.message;
+  const place = /\(line \d+ column \d+\)|position \d+/.exec(error.message);
+  return `it is not JSON${place ? ` ${place[0]}` : ""}`;
 }
 
 function settingOptions(mode: Config["mode"]): Option[] {

@@ -429,7 +429,7 @@ function addresses(text: string): Parsed<string[]> {
   );
   return wrong === undefined
     ? { value: parts }
-    : { problem: `must be host:port, several with commas; "${wrong}" is not` };
+    : { problem: `must be host:port, several with commas; "${withoutPassword(wrong)}" is not` };
 }
 
 function flag(text: string): Parsed<boolean> {

@@ -37,7 +37,6 @@ export function hideUrlPassword(url: string): void {
   if (userInfo === null) return;
   const { user, password } = userInfo;
   if (password !== user) hideSecret(password);
-  hideSecret(`${user}:${password}@`);
   for (const [, value] of url.matchAll(/[?&](?:ssl)?password=([^&#]*)/gi)) hideSecret(value);
 }
 
@@ -65,13 +64,13 @@ export function redactAll(value: unknown): unknown {
 export function withoutPassword(text: string): string {
   // All up to the last "@": a password may hold one itself, and the scheme may be what is missing.
   const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(text)?.[0] ?? "";
-  const rest = text.slice(scheme.length).replace(/^([^:/@]*):.*@/s, `$1:${HIDDEN}@`);
+  const rest = text.slice(scheme.length).replace(/^([^:@]*):.*@/s, `$1:${HIDDEN}@`);
   return scheme + rest.replace(/([?&](?:ssl)?password=)[^&]*/gi, `$1${HIDDEN}`);
 }
 
 /** User and password as the text has them, by the same rule as {@linkcode withoutPassword}. */
 function userInfoOf(text: string): { readonly user: string; readonly password: string } | null {
-  const found = /^(?:[a-z][a-z0-9+.-]*:\/\/)?([^:/@]*):(.*)@/is.exec(text);
+  const found = /^(?:[a-z][a-z0-9+.-]*:\/\/)?([^:@]*):(.*)@/is.exec(text);
   return found && { user: found[1], password: found[2] };
 }
 

@@ -303,7 +303,7 @@ Deno.test("every answer has the security headers and none allows another origin"
     assert.match(headers.get("content-security-policy")!, /default-src 'none'; script-src 'self'/);
     assert.equal(headers.get("x-content-type-options"), "nosniff");
     assert.equal(headers.get("x-frame-options"), "DENY");
-    assert.equal(headers.get("referrer-policy"), "no-referrer");
+    assert.equal(headers.get("referrer-policy"), "same-origin");
     assert.equal(headers.get("access-control-allow-origin"), null);
   }
 });
