@@ -2,10 +2,12 @@ import type { Plan } from "./plan.ts";
 
 /**
  * SHA-256 (hex) over the canonical JSON (object keys in order) of everything in a plan that decides results: not its name,
- * sinks, partitions or how often it publishes, and not the schema's documentation.
+ * sinks, partitions, how often it publishes or when it stops for dead letters, and not the schema's documentation.
  */
 export async function fingerprintOf(plan: Omit<Plan, "fingerprint">): Promise<string> {
-  const { name: _name, sinks: _sinks, emitEveryMs: _emit, partitions: _partitions, where, schema, ...rest } = plan;
+  const { name: _name, sinks: _sinks, emitEveryMs: _emit, partitions: _partitions, deadLetters: _stop, ...deciders } =
+    plan;
+  const { where, schema, ...rest } = deciders;
   const deciding = { ...rest, where: where && where.expression, schema: withoutDoc(schema) };
   const bytes = new TextEncoder().encode(canonicalJson(deciding));
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
