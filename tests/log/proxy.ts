@@ -11,8 +11,8 @@ export class Proxy implements AsyncDisposable {
   readonly #open = new Set<Deno.Conn>();
   readonly #running = new Set<Promise<void>>();
   /** Decides about each chunk a client sends, and about each a server answers. */
-  onRequest: () => Fate = () => "pass";
-  onAnswer: () => Fate = () => "pass";
+  onRequest: (chunk: Uint8Array) => Fate = () => "pass";
+  onAnswer: (chunk: Uint8Array) => Fate = () => "pass";
   /** How long each chunk is held back. */
   delayMs = 0;
   /** What is held is passed on when this resolves. */
@@ -58,8 +58,8 @@ export class Proxy implements AsyncDisposable {
       const server = await Deno.connect(this.#target);
       this.#open.add(server);
       const ways = [
-        this.#pump(client, server, () => this.onRequest()),
-        this.#pump(server, client, () => this.onAnswer()),
+        this.#pump(client, server, (chunk) => this.onRequest(chunk)),
+        this.#pump(server, client, (chunk) => this.onAnswer(chunk)),
       ];
       await Promise.race(ways);
       this.#close(server);
@@ -70,11 +70,11 @@ export class Proxy implements AsyncDisposable {
   }
 
   /** Moves bytes until one side ends or fate does. */
-  async #pump(from: Deno.Conn, to: Deno.Conn, fate: () => Fate): Promise<void> {
+  async #pump(from: Deno.Conn, to: Deno.Conn, fate: (chunk: Uint8Array) => Fate): Promise<void> {
     try {
       for await (const chunk of this.byFrame ? framesOf(from) : chunksOf(from)) {
         if (this.delayMs > 0) await new Promise((resolve) => setTimeout(resolve, this.delayMs));
-        const what = fate();
+        const what = fate(chunk);
         if (what === "swallow") continue;
         if (what === "hold") await this.held;
         const upTo = what === "half" ? chunk.length >> 1 : what === "cut" ? 0 : chunk.length;
