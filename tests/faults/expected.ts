@@ -88,6 +88,7 @@ export class ReadBack implements Disposable {
         FROM log
       ), sorted AS (
         SELECT *, CASE
+          WHEN nature = 'empty' THEN 'filtered'
           WHEN nature <> 'good' THEN 'dead'
           WHEN NOT (status = 'approved' AND cents > 0) THEN 'filtered'
           WHEN window_ms + ${windowMs} <= watermark THEN 'late'

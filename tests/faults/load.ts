@@ -111,7 +111,7 @@ export class Load implements AsyncDisposable {
         messages: records.map(({ n, partition, key, value }) => ({
           partition,
           key: Buffer.from(key.buffer, key.byteOffset, key.byteLength),
-          value: Buffer.from(value.buffer, value.byteOffset, value.byteLength),
+          value: value && Buffer.from(value.buffer, value.byteOffset, value.byteLength),
           headers: { n: String(n) },
         })),
       });

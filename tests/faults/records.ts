@@ -29,14 +29,14 @@ export interface Transaction {
   readonly eventMs: number;
 }
 
-/** What a record is by its making. `bomb`: as dead, with the batch it came in; its dead letter is the batch. */
-export type Nature = "good" | "dead" | "bomb";
+/** What a record is by its making. `empty`: has no value. `bomb`: as dead, and its dead letter is the whole batch. */
+export type Nature = "good" | "empty" | "dead" | "bomb";
 
 export interface MadeRecord {
   readonly n: number;
   readonly partition: number;
   readonly key: Uint8Array;
-  readonly value: Uint8Array;
+  readonly value: Uint8Array | null;
   readonly nature: Nature;
   /** Null for what cannot be read as one. */
   readonly transaction: Transaction | null;

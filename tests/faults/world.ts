@@ -180,22 +180,16 @@ export class World implements AsyncDisposable {
   }
 
   /** A Tailrace process on the same brokers, registry and database as are not inside the first. */
-  async startAnother({ dataDir = this.dataDir, wrap = (words) => words, env }: StartOptions = {}): Promise<Tailrace> {
-    const { brokers, registryUrl, databaseUrl } = this.told;
-    const args = [
-      "dev",
-      ...["--data", dataDir, "--rate", "0", "--workers", "1", "--partitions", "4"],
-      ...["--pipelines", this.rules.map(({ pipeline }) => pipeline).join(",")],
-      ...["--checkpoint-every", String(this.options.checkpointSeconds ?? 0.5)],
-      ...this.#ports,
-      ...(brokers === "" ? [] : ["--brokers", brokers]),
-      ...(registryUrl === "" ? [] : ["--registry", registryUrl]),
-    ];
-    return await Tailrace.start(args, {
-      env: { ...env, ...(databaseUrl === "" ? {} : { DATABASE_URL: databaseUrl }), DENO_NO_UPDATE_CHECK: "1" },
-      ...(databaseUrl === "" ? {} : { databaseUrl }),
-      command: (words) => wrap([Deno.execPath(), "run", "-A", this.#main, ...words]),
-    });
+  async startAnother(options: StartOptions = {}): Promise<Tailrace> {
+    const { databaseUrl } = this.told;
+    const { args, env, command } = this.#commandLine(options);
+    return await Tailrace.start(args, { env, command, ...(databaseUrl === "" ? {} : { databaseUrl }) });
+  }
+
+  /** Begins a start and does not wait for it. */
+  spawn(options: StartOptions = {}): Child {
+    const { args, env, command } = this.#commandLine(options);
+    return new Child(command(args), { env });
   }
 
   /** Kills the process as kill -9 does. */
@@ -218,7 +212,7 @@ export class World implements AsyncDisposable {
   }
 
   /**
-   * Waits until all pipelines run and have read what was acknowledged by now.
+   * Waits until all pipelines run, have read what was acknowledged by now, and have written what follows from it.
    *
    * @returns how long that took, milliseconds
    */
@@ -226,10 +220,16 @@ export class World implements AsyncDisposable {
     const began = performance.now();
     const ends = new Map(this.load.ends);
     for (const { pipeline } of this.rules) {
+      let readIn: number | null = null;
       await this.tailrace!.until(`${pipeline} has read on`, async () => {
-        const { state, partitions } = await this.tailrace!.status(pipeline);
+        const { state, partitions, epoch } = await this.tailrace!.status(pipeline);
+        if (state === "failed") throw new Error(`${pipeline} has failed`);
         const positions = new Map(partitions.map(({ partition, position }) => [partition, position]));
-        return state === "running" && [...ends].every(([partition, end]) => (positions.get(partition) ?? -1) >= end);
+        const isRead = [...ends].every(([partition, end]) => (positions.get(partition) ?? -1) >= end);
+        if (state !== "running" || !isRead) return false;
+        // What was read is written in the epoch after, at the latest: once that is over, so is the writing.
+        readIn ??= epoch;
+        return epoch > readIn + 1;
       }, withinMs);
     }
     return performance.now() - began;
@@ -251,6 +251,23 @@ export class World implements AsyncDisposable {
     await this.oracle?.[Symbol.asyncDispose]();
     await this.tailrace?.[Symbol.asyncDispose]();
     await this.#parts.disposeAsync();
+  }
+
+  #commandLine({ dataDir = this.dataDir, wrap = (words) => words, env }: StartOptions) {
+    const { brokers, registryUrl, databaseUrl } = this.told;
+    return {
+      args: [
+        "dev",
+        ...["--data", dataDir, "--rate", "0", "--workers", "1", "--partitions", "4"],
+        ...["--pipelines", this.rules.map(({ pipeline }) => pipeline).join(",")],
+        ...["--checkpoint-every", String(this.options.checkpointSeconds ?? 0.5)],
+        ...this.#ports,
+        ...(brokers === "" ? [] : ["--brokers", brokers]),
+        ...(registryUrl === "" ? [] : ["--registry", registryUrl]),
+      ],
+      env: { ...env, ...(databaseUrl === "" ? {} : { DATABASE_URL: databaseUrl }), DENO_NO_UPDATE_CHECK: "1" },
+      command: (words: readonly string[]) => wrap([Deno.execPath(), "run", "-A", this.#main, ...words]),
+    };
   }
 
   /** Registers the schema and starts load and oracle. */
