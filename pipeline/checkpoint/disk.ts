@@ -15,22 +15,44 @@ export interface DiskFile extends Disposable {
   sync(): Promise<void>;
 }
 
-/** Files by path. Names (new, renamed, removed) are safe from a power cut once `syncFolder` resolved. */
+/** Files and folders by path. Names (new, renamed, removed) are safe from a power cut once `syncFolder` resolved. */
 export interface Disk {
-  /** Makes a folder and those above it, and syncs them, where they are missing. */
+  /** Makes a folder and those above it, and syncs those, where they are missing. */
   makeFolder(path: string): Promise<void>;
+  /** Makes a folder in one that is there; false when there is one already. */
+  makeNewFolder(path: string): Promise<boolean>;
+  /** The names in a folder; none when there is no such folder. */
+  list(path: string): Promise<string[]>;
   /** The whole file; null when there is none. */
   read(path: string): Promise<Uint8Array | null>;
   /** Opens a file, new when there is none: `empty` without what it held, `end` with it. */
   open(path: string, from: "empty" | "end"): Promise<DiskFile>;
-  /** Gives a file another name, in place of the file that has it. */
+  /** Gives a file another name, in place of the file that has it; or a folder one that is free. */
   rename(from: string, to: string): Promise<void>;
+  remove(path: string): Promise<void>;
   syncFolder(path: string): Promise<void>;
 }
 
 /** The machine's own. */
 export const systemDisk: Disk = {
-  makeFolder: makeFolder,
+  makeFolder,
+  makeNewFolder: async (path) => {
+    try {
+      await Deno.mkdir(path);
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.AlreadyExists) return false;
+      throw error;
+    }
+  },
+  list: async (path) => {
+    try {
+      return await Array.fromAsync(Deno.readDir(path), ({ name }) => name);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return [];
+      throw error;
+    }
+  },
   read: async (path) => {
     try {
       return await Deno.readFile(path);
@@ -52,6 +74,7 @@ export const systemDisk: Disk = {
     };
   },
   rename: (from, to) => Deno.rename(from, to),
+  remove: (path) => Deno.remove(path),
   syncFolder,
 };
 

@@ -1,24 +1,25 @@
-import { ConfigError, UnavailableError } from "../errors.ts";
-import { type Disk, systemDisk } from "./disk.ts";
+import { ConfigError } from "../errors.ts";
 import type { HistoryStore, Sample } from "./history.ts";
 import { decodeSamples, encodeSamples, SAMPLE_BYTES } from "./history_file.ts";
-import { replaceFile } from "./replace_file.ts";
+import { type PipelineFolders, replaceFile } from "./pipeline_folders.ts";
 
 /** Keeps each pipeline's samples in a file that grows at its end. */
 export class FileHistoryStore implements HistoryStore {
-  readonly #folder: string;
-  readonly #disk: Disk;
-  /** Pipelines whose file is known to end with a whole sample. */
+  readonly #folders: PipelineFolders;
+  /** Files that are known to end with a whole sample. */
   readonly #whole = new Set<string>();
 
-  constructor(folder: string, disk: Disk = systemDisk) {
-    this.#folder = folder;
-    this.#disk = disk;
+  /** Shares the folders with a `FileCheckpointStore`: both belong to whoever claimed them. */
+  constructor(folders: PipelineFolders) {
+    this.#folders = folders;
   }
 
   async load(pipeline: string): Promise<Sample[]> {
-    const path = this.#path(pipeline);
+    let path = pipeline;
     try {
+      const folder = await this.#folders.newest(pipeline);
+      if (folder === null) return [];
+      path = `${folder}/history`;
       return (await this.#read(path)).samples;
     } catch (error) {
       if (error instanceof ConfigError) throw error;
@@ -26,58 +27,58 @@ export class FileHistoryStore implements HistoryStore {
     }
   }
 
+  /** @throws ConflictError when another process has claimed the folder */
   async append(pipeline: string, samples: readonly Sample[]): Promise<void> {
     if (samples.length === 0) return;
-    const path = this.#path(pipeline);
-    // Reading is left to whoever goes on with the file: others may look at it while it is being written.
-    const isKnown = this.#whole.delete(pipeline);
-    await this.#keep(path, async () => {
-      const length = isKnown ? null : (await this.#read(path)).length;
+    const { disk } = this.#folders;
+    await this.#write(pipeline, async (folder) => {
+      const path = `${folder}/history`;
+      // Reading is left to whoever goes on with the file: others may look at it while it is being written.
+      const length = this.#whole.delete(path) ? null : (await this.#read(path)).length;
       {
-        using file = await this.#disk.open(path, "end");
+        using file = await disk.open(path, "end");
         if (length !== null) await file.truncate(length);
         await file.write(encodeSamples(samples));
         await file.sync();
       }
-      if (length !== null) await this.#disk.syncFolder(this.#folder);
+      if (length !== null) await disk.syncFolder(folder);
+      this.#whole.add(path);
     });
-    this.#whole.add(pipeline);
   }
 
+  /** @throws ConflictError when another process has claimed the folder */
   async replace(pipeline: string, samples: readonly Sample[]): Promise<void> {
-    const path = this.#path(pipeline);
     // Each by itself, as nothing here can be torn: damage is damage.
     const bytes = concat(samples.map((sample) => encodeSamples([sample])));
-    await this.#keep(path, () => replaceFile(this.#disk, path, bytes));
-    this.#whole.add(pipeline);
+    await this.#write(pipeline, async (folder) => {
+      await replaceFile(this.#folders.disk, `${folder}/history`, bytes);
+      this.#whole.add(`${folder}/history`);
+    });
+  }
+
+  async #write(pipeline: string, work: (folder: string) => Promise<void>): Promise<void> {
+    let damage: ConfigError | null = null;
+    await this.#folders.write(pipeline, `The history of ${pipeline} cannot be written`, async (folder) => {
+      try {
+        await work(folder);
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        damage = error;
+      }
+    });
+    if (damage !== null) throw damage;
   }
 
   async #read(path: string): Promise<ReturnType<typeof decodeSamples>> {
-    const bytes = await this.#disk.read(path);
+    const bytes = await this.#folders.disk.read(path);
     try {
       return decodeSamples(bytes ?? new Uint8Array(0));
     } catch (error) {
       const problem =
-        `the history is damaged (${(error as Error).message}). Without it (remove it) results stay right, but ` +
-        "records read until now are not explained, and windows that closed are not opened again";
+        `the history is damaged (${(error as Error).message}). Without it (remove it) results stay right, ` +
+        "but records read until now are not explained, and windows that closed are not opened again";
       throw new ConfigError({ where: path, problem });
     }
-  }
-
-  async #keep(path: string, write: () => Promise<void>): Promise<void> {
-    try {
-      await this.#disk.makeFolder(this.#folder);
-      await write();
-    } catch (error) {
-      if (error instanceof ConfigError) throw error;
-      throw new UnavailableError(`The history ${path} cannot be written: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
-  }
-
-  #path(pipeline: string): string {
-    return `${this.#folder}/${pipeline}.history`;
   }
 }
 

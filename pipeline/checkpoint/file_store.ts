@@ -1,23 +1,25 @@
-import { ConfigError, UnavailableError } from "../errors.ts";
+import { ConfigError } from "../errors.ts";
 import { type Checkpoint, type CheckpointStore, decodeCheckpoint, encodeCheckpoint } from "./checkpoint.ts";
-import { type Disk, systemDisk } from "./disk.ts";
-import { replaceFile } from "./replace_file.ts";
+import { type PipelineFolders, replaceFile } from "./pipeline_folders.ts";
 
 /** Keeps each pipeline's last checkpoint as one file, replaced as a whole: a crash leaves the old one or the new one. */
 export class FileCheckpointStore implements CheckpointStore {
-  readonly #folder: string;
-  readonly #disk: Disk;
+  readonly #folders: PipelineFolders;
 
-  constructor(folder: string, disk: Disk = systemDisk) {
-    this.#folder = folder;
-    this.#disk = disk;
+  /** Shares the folders with a `FileHistoryStore`: both belong to whoever claimed them. */
+  constructor(folders: PipelineFolders) {
+    this.#folders = folders;
   }
 
   async load(pipeline: string): Promise<Checkpoint | null> {
-    const path = this.#path(pipeline);
+    const { disk } = this.#folders;
+    let path = pipeline;
     let bytes: Uint8Array | null;
     try {
-      bytes = await this.#disk.read(path);
+      const folder = await this.#folders.newest(pipeline);
+      if (folder === null) return null;
+      path = `${folder}/checkpoint`;
+      bytes = await disk.read(path);
     } catch (error) {
       throw new ConfigError({ where: path, problem: `the checkpoint cannot be read: ${(error as Error).message}` });
     }
@@ -32,19 +34,13 @@ export class FileCheckpointStore implements CheckpointStore {
     }
   }
 
+  /** @throws ConflictError when another process has claimed the folder: what is there is not replaced */
   async save(pipeline: string, checkpoint: Checkpoint): Promise<void> {
-    const path = this.#path(pipeline);
-    try {
-      await this.#disk.makeFolder(this.#folder);
-      await replaceFile(this.#disk, path, encodeCheckpoint(checkpoint));
-    } catch (error) {
-      throw new UnavailableError(`The checkpoint ${path} cannot be written: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
-  }
-
-  #path(pipeline: string): string {
-    return `${this.#folder}/${pipeline}.checkpoint`;
+    const { disk } = this.#folders;
+    await this.#folders.write(
+      pipeline,
+      `The checkpoint of ${pipeline} cannot be written`,
+      (path) => replaceFile(disk, `${path}/checkpoint`, encodeCheckpoint(checkpoint)),
+    );
   }
 }

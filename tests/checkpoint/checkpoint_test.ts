@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from "../../pipeline/checkpoint/checkpoint.ts";
 import { FileCheckpointStore } from "../../pipeline/checkpoint/file_store.ts";
+import { PipelineFolders } from "../../pipeline/checkpoint/pipeline_folders.ts";
 import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
 import type { PaneBatch } from "../../pipeline/operators/panes.ts";
 
@@ -116,6 +117,10 @@ Deno.test("many windows are decoded in time that grows with them, not with their
   assert.ok(performance.now() - began < 5_000);
 });
 
+function storeIn(path: string): FileCheckpointStore {
+  return new FileCheckpointStore(new PipelineFolders(path));
+}
+
 function temporaryFolder(): { path: string } & Disposable {
   const path = Deno.makeTempDirSync({ prefix: "tailrace_checkpoint_" });
   return { path, [Symbol.dispose]: () => Deno.removeSync(path, { recursive: true }) };
@@ -123,26 +128,26 @@ function temporaryFolder(): { path: string } & Disposable {
 
 Deno.test("a store gives back what was saved last, by pipeline, and null before", async () => {
   using folder = temporaryFolder();
-  const store = new FileCheckpointStore(`${folder.path}/not/there/yet`);
+  const store = storeIn(`${folder.path}/not/there/yet`);
   assert.equal(await store.load("p"), null);
   await store.save("p", SAMPLE);
   await store.save("p", { ...SAMPLE, epoch: 8 });
   await store.save("other", SAMPLE);
-  const again = new FileCheckpointStore(`${folder.path}/not/there/yet`);
+  const again = storeIn(`${folder.path}/not/there/yet`);
   assert.deepEqual(await again.load("p"), { ...SAMPLE, epoch: 8 });
   assert.deepEqual(await again.load("other"), SAMPLE);
 });
 
 Deno.test("a crash while saving, at any length of the new file, keeps the old checkpoint", async () => {
   using folder = temporaryFolder();
-  const store = new FileCheckpointStore(folder.path);
+  const store = storeIn(folder.path);
   await store.save("p", SAMPLE);
-  const files = () => [...Deno.readDirSync(folder.path)].map(({ name }) => name);
+  const files = () => [...Deno.readDirSync(`${folder.path}/p.1`)].map(({ name }) => name);
   assert.equal(files().length, 1);
   const next = encodeCheckpoint({ ...SAMPLE, epoch: 8 });
   for (const length of [0, 1, 20, next.length - 1, next.length]) {
     // What a process leaves that dies before the rename.
-    Deno.writeFileSync(`${folder.path}/${files()[0].replace(/\.new$/, "")}.new`, next.subarray(0, length));
+    Deno.writeFileSync(`${folder.path}/p.1/checkpoint.new`, next.subarray(0, length));
     assert.deepEqual(await store.load("p"), SAMPLE);
   }
   await store.save("p", { ...SAMPLE, epoch: 9 });
@@ -152,9 +157,9 @@ Deno.test("a crash while saving, at any length of the new file, keeps the old ch
 
 Deno.test("a torn or foreign file is a ConfigError that names it and says what to do", async () => {
   using folder = temporaryFolder();
-  const store = new FileCheckpointStore(folder.path);
+  const store = storeIn(folder.path);
   await store.save("p", SAMPLE);
-  const path = `${folder.path}/p.checkpoint`;
+  const path = `${folder.path}/p.1/checkpoint`;
   const whole = Deno.readFileSync(path);
   const later = whole.slice();
   new DataView(later.buffer).setUint32(4, 99, true);
@@ -183,5 +188,5 @@ Deno.test("a torn or foreign file is a ConfigError that names it and says what t
 Deno.test("a disk that refuses is waited for, not crashed over", async () => {
   using folder = temporaryFolder();
   Deno.writeTextFileSync(`${folder.path}/file`, "");
-  await assert.rejects(new FileCheckpointStore(`${folder.path}/file/sub`).save("p", SAMPLE), UnavailableError);
+  await assert.rejects(storeIn(`${folder.path}/file/sub`).save("p", SAMPLE), UnavailableError);
 });

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import type { Checkpoint } from "../../pipeline/checkpoint/checkpoint.ts";
+import type { Disk } from "../../pipeline/checkpoint/disk.ts";
 import { FileHistoryStore } from "../../pipeline/checkpoint/file_history.ts";
 import { FileCheckpointStore } from "../../pipeline/checkpoint/file_store.ts";
 import type { Sample } from "../../pipeline/checkpoint/history.ts";
+import { PipelineFolders } from "../../pipeline/checkpoint/pipeline_folders.ts";
 import { Random } from "../simulation/random.ts";
 import { SimDisk } from "../simulation/sim_disk.ts";
 
@@ -37,6 +39,8 @@ async function cutAt(at: number, disk: SimDisk, work: (view: ReturnType<SimDisk[
 }
 
 const calm = () => Promise.resolve();
+const checkpoints = (disk: Disk) => new FileCheckpointStore(new PipelineFolders("d", disk));
+const historyIn = (disk: Disk) => new FileHistoryStore(new PipelineFolders("d", disk));
 
 Deno.test("a power cut at any step of a save leaves the checkpoint before or the new one, whole", async () => {
   const seen = new Set<string>();
@@ -45,16 +49,16 @@ Deno.test("a power cut at any step of a save leaves the checkpoint before or the
       const random = new Random(1000 * seed + at);
       const disk = new SimDisk();
       let epoch = random.int(0, 2);
-      for (let i = 1; i <= epoch; i++) await new FileCheckpointStore("d", disk.view(calm)).save("p", checkpointOf(i));
-      isCut = await cutAt(at, disk, (view) => new FileCheckpointStore("d", view).save("p", checkpointOf(epoch + 1)));
+      for (let i = 1; i <= epoch; i++) await checkpoints(disk.view(calm)).save("p", checkpointOf(i));
+      isCut = await cutAt(at, disk, (view) => checkpoints(view).save("p", checkpointOf(epoch + 1)));
       if (!isCut) epoch++;
       disk.powerCut(random);
-      const found = (await new FileCheckpointStore("d", disk.view(calm)).load("p"))?.epoch ?? 0;
+      const found = (await checkpoints(disk.view(calm)).load("p"))?.epoch ?? 0;
       seen.add(isCut ? `${found - epoch} while saving` : `${found - epoch} once saved`);
       // Leftovers of the cut do not harm what is saved after it.
-      await new FileCheckpointStore("d", disk.view(calm)).save("p", checkpointOf(9));
+      await checkpoints(disk.view(calm)).save("p", checkpointOf(9));
       disk.powerCut(random);
-      assert.equal((await new FileCheckpointStore("d", disk.view(calm)).load("p"))!.epoch, 9);
+      assert.equal((await checkpoints(disk.view(calm)).load("p"))!.epoch, 9);
     }
   }
   assert.deepEqual([...seen].sort(), ["0 once saved", "0 while saving", "1 while saving"]);
@@ -70,14 +74,14 @@ Deno.test("a power cut at any step of an append or a replacement leaves the hist
         const random = new Random(1000 * seed + at);
         const disk = new SimDisk();
         const before = kept.slice(0, random.int(0, 2));
-        for (const samples of before) await new FileHistoryStore("d", disk.view(calm)).append("p", samples);
-        isCut = await cutAt(at, disk, (view) => new FileHistoryStore("d", view)[how]("p", next));
+        for (const samples of before) await historyIn(disk.view(calm)).append("p", samples);
+        isCut = await cutAt(at, disk, (view) => historyIn(view)[how]("p", next));
         disk.powerCut(random);
-        const found = await new FileHistoryStore("d", disk.view(calm)).load("p");
+        const found = await historyIn(disk.view(calm)).load("p");
         const isOld = JSON.stringify(found) === JSON.stringify(before.flat());
         if (!isOld) assert.deepEqual(found, how === "append" ? [...before.flat(), ...next] : next);
         seen.add(`${how}: ${isOld ? "before" : "after"} ${isCut ? "while" : "once"} written`);
-        const on = new FileHistoryStore("d", disk.view(calm));
+        const on = historyIn(disk.view(calm));
         await on.append("p", [sampleOf(8, 0)]);
         await on.append("p", [sampleOf(9, 0)]);
         disk.powerCut(random);

@@ -6,6 +6,7 @@
  */
 import { FileHistoryStore } from "../../pipeline/checkpoint/file_history.ts";
 import { FileCheckpointStore } from "../../pipeline/checkpoint/file_store.ts";
+import { PipelineFolders } from "../../pipeline/checkpoint/pipeline_folders.ts";
 import type { Cluster } from "../../pipeline/log/cluster.ts";
 import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
 import { PipelineRunner } from "../../pipeline/runtime/pipeline_runner.ts";
@@ -52,7 +53,7 @@ export async function runOwner(process: SimProcess, around: Surroundings, option
   const { plan, random, signal } = options;
   const { clock } = process;
   const retry = { clock, random: () => random.unit(), delayMsMax: RETRY_MS_MAX };
-  const disk = around.disk.view((what) => process.diskPoint(what));
+  const folders = new PipelineFolders("d", around.disk.view((what) => process.diskPoint(what)));
   const publisher = new SimPublisher(around.kafka, process, `tailrace.${plan.name}`);
   const log = new SimCommittedLog(around.kafka, process);
   const owned = await untilAvailable(
@@ -76,8 +77,8 @@ export async function runOwner(process: SimProcess, around: Surroundings, option
     cluster: () => clusterOf(process, around.source),
     sink: fanOut(sinks.map((sink) => withRetry(sink, retry))),
     setAside: setAsideWithRetry(createSetAsideSink({ publisher, log, pipeline: plan.name, topic: TOPIC }), retry),
-    checkpoints: around.lineage.watch(new FileCheckpointStore("d", disk)),
-    history: new FileHistoryStore("d", disk),
+    checkpoints: around.lineage.watch(new FileCheckpointStore(folders)),
+    history: new FileHistoryStore(folders),
     checkpointEveryMs: options.checkpointEveryMs,
     generation,
     openWindowsMax: options.openWindowsMax,
@@ -85,7 +86,11 @@ export async function runOwner(process: SimProcess, around: Surroundings, option
     onSaved: () => {},
   });
   options.onRunner(runner);
-  return await supervise("pipeline", (until) => runner.run(until), {
+  const run = async (until: AbortSignal) => {
+    await folders.claim(plan.name);
+    await runner.run(until);
+  };
+  return await supervise("pipeline", run, {
     clock,
     signal,
     log: (_, message) => options.log(message),

@@ -4,11 +4,30 @@ import type { Random } from "./random.ts";
 /** Awaited before and after all that a process asks of the disk; throws, or never resolves, to end it there. */
 export type Point = (what: string) => Promise<void>;
 
-interface File {
+class File {
   /** What a running system reads. */
-  bytes: Uint8Array;
+  bytes: Uint8Array = new Uint8Array(0);
   /** What is there after a power cut. */
-  synced: Uint8Array;
+  synced: Uint8Array = new Uint8Array(0);
+}
+
+type Names = Map<string, File | Folder>;
+
+class Folder {
+  names: Names = new Map();
+  readonly synced: Names = new Map();
+  /** Changes that may be undone, in order. */
+  pending: ((names: Names) => void)[] = [];
+
+  change(change: (names: Names) => void): void {
+    change(this.names);
+    this.pending.push(change);
+  }
+
+  sync(changes: number): void {
+    for (const change of this.pending.slice(0, changes)) change(this.synced);
+    this.pending = [];
+  }
 }
 
 /** Sectors are written whole; small here, so that few bytes tear in many ways. */
@@ -16,13 +35,11 @@ const SECTOR_BYTES = 16;
 
 /**
  * A disk that keeps only what was synced: after a power cut a file holds any mix of the sectors it had and those written since,
- * and names are as they were at some moment since their folder was synced. The names of one folder change in order.
+ * and names are as they were at some moment since their folder was synced. The names of one folder change in order. An open file
+ * stays what it was under whatever name, or none.
  */
 export class SimDisk {
-  #names = new Map<string, File>();
-  #syncedNames = new Map<string, File>();
-  /** Changes of names that may be undone, in order, by folder. */
-  readonly #pending = new Map<string, ((names: Map<string, File>) => void)[]>();
+  readonly #root = new Folder();
 
   /** The disk as a process sees it. */
   view(point: Point): Disk {
@@ -34,47 +51,57 @@ export class SimDisk {
     };
     return {
       makeFolder: () => Promise.resolve(),
-      read: (path) => step(`read ${path}`, () => this.#names.get(path)?.bytes.slice() ?? null),
+      makeNewFolder: (path) =>
+        step(`make ${path}`, () => {
+          const [folder, name] = this.#place(path);
+          if (folder.names.has(name)) return false;
+          const made = new Folder();
+          folder.change((names) => names.set(name, made));
+          return true;
+        }),
+      list: (path) => step(`list ${path}`, () => [...this.#folder(path).names.keys()]),
+      read: (path) => step(`read ${path}`, () => this.#file(path)?.bytes.slice() ?? null),
       open: (path, from) => step(`open ${path}`, () => this.#open(path, from, step)),
       rename: (from, to) =>
         step(`rename ${from}`, () => {
-          const file = this.#names.get(from);
-          if (!file) throw new Error(`No such file: ${from}`);
-          this.#change(to, (names) => {
-            names.delete(from);
-            names.set(to, file);
+          const [folder, name] = this.#place(from);
+          const [, newName] = this.#place(to);
+          const moved = folder.names.get(name);
+          if (!moved) throw new Error(`No such file: ${from}`);
+          folder.change((names) => {
+            names.delete(name);
+            names.set(newName, moved);
           });
+        }),
+      remove: (path) =>
+        step(`remove ${path}`, () => {
+          const [folder, name] = this.#place(path);
+          folder.change((names) => names.delete(name));
         }),
       syncFolder: (path) =>
         step(`sync folder ${path}`, () => {
-          for (const change of this.#pending.get(path) ?? []) change(this.#syncedNames);
-          this.#pending.delete(path);
+          const folder = this.#folder(path);
+          folder.sync(folder.pending.length);
         }),
     };
   }
 
   /** What a power cut leaves. */
-  powerCut(random: Random): void {
-    for (const changes of this.#pending.values()) {
-      for (const change of changes.slice(0, random.int(0, changes.length))) change(this.#syncedNames);
+  powerCut(random: Random, folder = this.#root): void {
+    folder.sync(random.int(0, folder.pending.length));
+    folder.names = new Map(folder.synced);
+    for (const one of folder.names.values()) {
+      if (one instanceof Folder) this.powerCut(random, one);
+      else one.bytes = one.synced = torn(one, random);
     }
-    this.#pending.clear();
-    this.#names = new Map(this.#syncedNames);
-    for (const file of new Set(this.#names.values())) {
-      file.bytes = file.synced = torn(file, random);
-    }
-  }
-
-  /** The bytes of a file, for tests. */
-  peek(path: string): Uint8Array | null {
-    return this.#names.get(path)?.bytes.slice() ?? null;
   }
 
   #open(path: string, from: "empty" | "end", step: (what: string, work: () => void) => Promise<void>): DiskFile {
-    let file = this.#names.get(path);
+    const [folder, name] = this.#place(path);
+    let file = this.#file(path);
     if (!file) {
-      const made = file = { bytes: new Uint8Array(0), synced: new Uint8Array(0) };
-      this.#change(path, (names) => names.set(path, made));
+      const made = file = new File();
+      folder.change((names) => names.set(name, made));
     }
     const opened = file;
     if (from === "empty") opened.bytes = new Uint8Array(0);
@@ -90,12 +117,26 @@ export class SimDisk {
     };
   }
 
-  #change(path: string, change: (names: Map<string, File>) => void): void {
-    const folder = path.slice(0, path.lastIndexOf("/"));
-    change(this.#names);
-    const pending = this.#pending.get(folder);
-    if (pending) pending.push(change);
-    else this.#pending.set(folder, [change]);
+  #file(path: string): File | null {
+    const [folder, name] = this.#place(path);
+    const found = folder.names.get(name);
+    return found instanceof File ? found : null;
+  }
+
+  /** The first part of a path is the disk's root, which is always there. */
+  #folder(path: string): Folder {
+    let at = this.#root;
+    for (const name of path.split("/").slice(1)) {
+      const next = at.names.get(name);
+      if (!(next instanceof Folder)) throw new Error(`No such folder: ${path}`);
+      at = next;
+    }
+    return at;
+  }
+
+  #place(path: string): [folder: Folder, name: string] {
+    const at = path.lastIndexOf("/");
+    return [this.#folder(path.slice(0, at)), path.slice(at + 1)];
   }
 }
 
