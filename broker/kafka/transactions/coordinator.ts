@@ -177,7 +177,7 @@ export class Transactions {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.allSettled(this.#completing.values());
-    await this.#journal.close();
+    await this.#journal.close().catch((error) => this.#options.log((error as Error).message));
   }
 
   get #nowMs(): number {

@@ -28,6 +28,7 @@ export interface BatchOptions {
   readonly producerId?: number;
   readonly producerEpoch?: number;
   readonly baseSequence?: number;
+  readonly transactional?: boolean;
 }
 
 /** A record batch, uncompressed, of the given values. */
@@ -38,7 +39,9 @@ export function recordBatch(values: readonly string[], options: BatchOptions = {
   const length = batch.reserveInt32();
   batch.int32(-1).int8(2);
   const crc = batch.reserveInt32();
-  batch.int16(0).int32(values.length - 1).int64(timestamp).int64(timestamp + values.length - 1);
+  batch.int16(options.transactional ? 0x10 : 0).int32(values.length - 1).int64(timestamp).int64(
+    timestamp + values.length - 1,
+  );
   batch.int64(producerId).int16(producerEpoch).int32(baseSequence).int32(values.length);
   values.forEach((value, index) => {
     const text = new TextEncoder().encode(value);
@@ -51,25 +54,70 @@ export function recordBatch(values: readonly string[], options: BatchOptions = {
   return batch.bytes().slice();
 }
 
-/** The values of the records in whole uncompressed batches. */
-export function valuesIn(data: Uint8Array): { offset: number; value: string }[] {
-  const found: { offset: number; value: string }[] = [];
+export interface FoundRecord {
+  readonly offset: number;
+  readonly value: string;
+}
+
+export interface FoundBatch {
+  readonly baseOffset: number;
+  readonly producerId: number;
+  readonly epoch: number;
+  readonly transactional: boolean;
+  /** Null for records. */
+  readonly marker: "commit" | "abort" | null;
+  readonly records: FoundRecord[];
+}
+
+/** The values of the records in whole uncompressed batches, without markers. */
+export function valuesIn(data: Uint8Array): FoundRecord[] {
+  return batchesIn(data).flatMap(({ marker, records }) => marker === null ? records : []);
+}
+
+/** What a reader of committed records makes of a fetch. */
+export function committedIn(
+  data: Uint8Array,
+  aborted: readonly { producerId: number; first: number }[],
+): FoundRecord[] {
+  const left = [...aborted].sort((a, b) => a.first - b.first);
+  const skipped = new Set<number>();
+  return batchesIn(data).flatMap(({ baseOffset, producerId, transactional, marker, records }) => {
+    while (left.length > 0 && left[0].first <= (records.at(-1)?.offset ?? baseOffset)) {
+      skipped.add(left.shift()!.producerId);
+    }
+    if (marker === "abort") skipped.delete(producerId);
+    return marker !== null || (transactional && skipped.has(producerId)) ? [] : records;
+  });
+}
+
+export function batchesIn(data: Uint8Array): FoundBatch[] {
+  const batches: FoundBatch[] = [];
   for (const reader = new WireReader(data); reader.remaining > 0;) {
     const baseOffset = reader.int64();
     const end = reader.int32() + reader.position;
-    reader.skip(45);
+    reader.skip(9);
+    const attributes = reader.int16();
+    reader.skip(20);
+    const producerId = reader.int64();
+    const epoch = reader.int16();
+    reader.skip(4);
+    const found: FoundRecord[] = [];
+    let marker: FoundBatch["marker"] = null;
     for (let count = reader.int32(); count > 0; count--) {
       const recordEnd = reader.varint() + reader.position;
       reader.int8();
       reader.varlong();
       const offset = baseOffset + reader.varint();
-      reader.skip(Math.max(0, reader.varint()));
+      const key = reader.raw(Math.max(0, reader.varint()));
+      if (attributes & 0x20) marker = key[3] === 1 ? "commit" : "abort";
       found.push({ offset, value: new TextDecoder().decode(reader.raw(reader.varint())) });
       reader.skip(recordEnd - reader.position);
     }
     if (reader.position !== end) throw new Error("the records do not end where their batch does");
+    const transactional = (attributes & 0x10) !== 0;
+    batches.push({ baseOffset, producerId, epoch, transactional, marker, records: found });
   }
-  return found;
+  return batches;
 }
 
 /** A connection that sends frames as they are given and returns what comes back. */
@@ -119,10 +167,16 @@ export class RawClient implements Disposable {
     await this.request(3, 4, (w) => w.arrayLength(1).string(name).boolean(true));
   }
 
-  /** Produces (version 7) to partition 0 of a topic. */
-  async produce(topic: string, records: Uint8Array, acks = -1): Promise<{ error: number; offset: number }> {
+  /** Produces (version 7) to partition 0 of a topic, unless told another. */
+  async produce(
+    topic: string,
+    records: Uint8Array,
+    acks = -1,
+    { partition = 0, transactionalId = null as string | null } = {},
+  ): Promise<{ error: number; offset: number }> {
     const answer = await this.request(0, 7, (w) => {
-      w.string(null).int16(acks).int32(1000).arrayLength(1).string(topic).arrayLength(1).int32(0).byteField(records);
+      w.string(transactionalId).int16(acks).int32(1000).arrayLength(1).string(topic).arrayLength(1);
+      w.int32(partition).byteField(records);
     });
     answer.arrayLength();
     answer.string();
@@ -131,15 +185,23 @@ export class RawClient implements Disposable {
     return { error: answer.int16(), offset: answer.int64() };
   }
 
-  /** Fetches (version 11) from partition 0 of a topic. */
+  /** Fetches (version 11) from partition 0 of a topic, unless told another. */
   async fetch(
     topic: string,
     offset: number,
-    { waitMs = 0, bytesMin = 1, bytesMax = 1 << 20 } = {},
-  ): Promise<{ error: number; end: number; start: number; records: Uint8Array }> {
+    { waitMs = 0, bytesMin = 1, bytesMax = 1 << 20, partition = 0, committed = false } = {},
+  ): Promise<{
+    error: number;
+    end: number;
+    stable: number;
+    start: number;
+    aborted: { producerId: number; first: number }[];
+    records: Uint8Array;
+  }> {
     const answer = await this.request(1, 11, (w) => {
-      w.int32(-1).int32(waitMs).int32(bytesMin).int32(bytesMax).int8(0).int32(0).int32(-1).arrayLength(1).string(topic);
-      w.arrayLength(1).int32(0).int32(-1).int64(offset).int64(-1).int32(bytesMax).arrayLength(0).string("");
+      w.int32(-1).int32(waitMs).int32(bytesMin).int32(bytesMax).int8(committed ? 1 : 0).int32(0).int32(-1);
+      w.arrayLength(1).string(topic).arrayLength(1).int32(partition).int32(-1).int64(offset).int64(-1).int32(bytesMax)
+        .arrayLength(0).string("");
     });
     answer.skip(10);
     answer.arrayLength();
@@ -148,11 +210,13 @@ export class RawClient implements Disposable {
     answer.int32();
     const error = answer.int16();
     const end = answer.int64();
-    answer.int64();
+    const stable = answer.int64();
     const start = answer.int64();
-    answer.arrayLength();
+    const aborted = Array.from({ length: Math.max(0, answer.arrayLength()) }, () => {
+      return { producerId: answer.int64(), first: answer.int64() };
+    });
     answer.int32();
-    return { error, end, start, records: answer.nullableBytes() ?? new Uint8Array(0) };
+    return { error, end, stable, start, aborted, records: answer.nullableBytes() ?? new Uint8Array(0) };
   }
 
   [Symbol.dispose](): void {

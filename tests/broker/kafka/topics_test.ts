@@ -111,3 +111,43 @@ Deno.test("a journal cut at any byte keeps the whole entries before it and goes 
   await openJournal().close();
   assert.ok(state.get("k")!.startsWith("2999x"));
 });
+
+Deno.test("a journal damaged in the middle is refused with the line's place, and is left as it is", async () => {
+  using folder = temporaryFolder();
+  const path = `${folder.path}/journal`;
+  const openJournal = () => {
+    const seen: string[] = [];
+    const journal = new Journal<string>(path, {
+      apply: (entry) => seen.push(entry),
+      snapshot: () => seen,
+      log: () => {},
+    });
+    return { journal, seen };
+  };
+  const first = openJournal().journal;
+  first.append(["one", "two", "three"]);
+  await first.close();
+  const bytes = Deno.readFileSync(path);
+  const lastLine = bytes.subarray(0, -1).lastIndexOf(10) + 1;
+  for (let at = 0; at < bytes.length; at++) {
+    const damaged = bytes.slice();
+    damaged[at] ^= 0x40;
+    Deno.writeFileSync(path, damaged);
+    if (at < lastLine - 1) {
+      const secondLine = bytes.indexOf(10) + 1;
+      const line = at < secondLine - 1 ? "line 1 \\(byte 0\\)" : "line [12] \\(byte \\d+\\)";
+      assert.throws(() => openJournal(), new RegExp(`${line} is damaged and whole ones follow`), `byte ${at}`);
+      assert.deepEqual(Deno.readFileSync(path), damaged);
+    }
+  }
+  // The newline of the last line but one makes the last two one line, which is the last.
+  for (let at = lastLine; at < bytes.length; at++) {
+    const damaged = bytes.slice();
+    damaged[at] ^= 0x40;
+    Deno.writeFileSync(path, damaged);
+    const { journal, seen } = openJournal();
+    assert.deepEqual(seen, ["one", "two"], `byte ${at}`);
+    await journal.close();
+    assert.equal(Deno.statSync(path).size, lastLine);
+  }
+});
