@@ -24,6 +24,7 @@ import { healthRoutes } from "./routes/health.ts";
 import { ingestRoutes } from "./routes/ingest.ts";
 import { liveRoutes } from "./routes/live.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
+import { letterRoutes } from "./routes/letters.ts";
 import { pipelineRoutes } from "./routes/pipelines.ts";
 import { resultRoutes } from "./routes/results.ts";
 import { signInRoutes } from "./routes/sign_in.ts";
@@ -86,6 +87,7 @@ export function createApp(deps: AppDeps, options: AppOptions = {}): OpenAPIHono 
   healthRoutes(app, deps);
   metricsRoutes(app, deps);
   configRoutes(app, { settings: security.settings ?? null, audit: security.audit ?? null });
+  letterRoutes(app, deps);
   signInRoutes(app, gate);
   docsRoutes(app, deps);
   dashboardRoutes(app, deps);

@@ -18,7 +18,20 @@ const TYPES: Readonly<Record<string, string>> = {
 /** Every file that can be asked for. A path is looked up here, never joined to a folder, so none leads outside. */
 const FILES: Readonly<Record<string, () => URL>> = {
   ...Object.fromEntries(
-    ["index.html", "app.js", "charts.js", "format.js", "session.js", "windows.js", "style.css", "sign_in.css"].map((
+    [
+      "index.html",
+      "app.js",
+      "charts.js",
+      "elements.js",
+      "format.js",
+      "letters.html",
+      "letters.js",
+      "letters.css",
+      "session.js",
+      "windows.js",
+      "style.css",
+      "sign_in.css",
+    ].map((
       name,
     ) => [
       name,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Letters } from "../pipeline/letters/letters.ts";
 import type { ResultColumn } from "../pipeline/plan/plan.ts";
 import type { ResultRows } from "../pipeline/sinks/sink.ts";
 import type { PipelineStatus } from "../pipeline/runtime/status.ts";
@@ -113,3 +114,5 @@ export interface AppDeps {
   readonly log?: (message: string, error: unknown) => void;
   readonly version: string;
 }
+  /** Late records and dead letters; absent as `engine`. */
+  readonly letters?: Letters;

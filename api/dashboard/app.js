@@ -1,5 +1,6 @@
 // The dashboard: status once a second over REST, fresh rows over SSE, drawn at most four times a second.
 import { createChart } from "./charts.js";
+import { drawTable, el } from "./elements.js";
 import { askForKey, showSession } from "./session.js";
 import { cell, clock, number, numeric, size, span, windowTime } from "./format.js";
 import { WindowStore } from "./windows.js";
@@ -56,14 +57,6 @@ function current() {
 
 function windowMs() {
   return current()?.definition.window.sizeMs ?? 0;
-}
-
-/** An element with text or children; never markup from data. */
-function el(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
 }
 
 // Status
@@ -366,30 +359,6 @@ function drawPartitions(partitions) {
       p.idle ? "idle" : "",
     ]),
     empty: "No partition is assigned yet.",
-  });
-}
-
-/** Fills a table; its cells are changed in place so that a selection or a screen reader's place in it survives. */
-function drawTable(table, { caption, head, rows, empty = "" }) {
-  const shape = head.map(([name]) => name).join("\n");
-  if (table.dataset.shape !== shape) {
-    table.dataset.shape = shape;
-    const cells = head.map(([name, right]) => el("th", { scope: "col", ...(right ? { class: "right" } : {}) }, name));
-    table.replaceChildren(el("caption", {}, caption), el("thead", {}, el("tr", {}, ...cells)), el("tbody"));
-  }
-  table.hidden = rows.length === 0 && !empty;
-  const body = table.tBodies[0];
-  const shown = rows.length === 0 && empty ? [[empty]] : rows;
-  while (body.rows.length > shown.length) body.deleteRow(-1);
-  shown.forEach((values, r) => {
-    const row = body.rows[r] ?? body.insertRow();
-    while (row.cells.length > values.length) row.deleteCell(-1);
-    values.forEach((value, c) => {
-      const cell = row.cells[c] ?? row.insertCell();
-      if (cell.textContent !== value) cell.textContent = value;
-      cell.className = rows.length === 0 ? "quiet" : head[c][1] ? "right" : "";
-      cell.colSpan = rows.length === 0 ? head.length : 1;
-    });
   });
 }
 

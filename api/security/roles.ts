@@ -41,10 +41,14 @@ export const ROUTE_ACCESS: Readonly<Record<string, Access>> = {
   "GET /v1/pipelines/:name/results": "viewer",
   "GET /v1/pipelines/:name/results/stream": "viewer",
   "GET /v1/live": "viewer",
+  "GET /letters": "viewer",
+  "GET /v1/letters": "viewer",
+  "GET /v1/letters/:kind/:topic/:partition/:offset": "viewer",
 
   "POST /v1/topics/:topic/records": "operator",
 
   "GET /v1/config": "admin",
+  "POST /v1/letters/redrive": "operator",
   "GET /v1/audit-log": "admin",
 };
 

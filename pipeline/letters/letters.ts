@@ -11,15 +11,16 @@ import type { RegistryClient } from "../log/registry_client.ts";
 import type { CommittedLog, TransactionalPublisher } from "../log/transactions.ts";
 import type { Plan } from "../plan/plan.ts";
 import { Journal } from "./journal.ts";
-import { type FullLetter, type Letter, type LetterKind, type LetterPlace, letterTopic, readLetter } from "./letter.ts";
+import { type FullLetter, type Letter, type LetterPlace, letterTopic } from "./letter.ts";
+import { PAGE_MAX } from "./limits.ts";
 import { Redriver, type RedriveReport, type RedriveRequest } from "./redrive.ts";
-import { type Part, partsOf, readPage, readPart } from "./scan.ts";
-import { cursorText, type LetterFilter, matches, parseCursor, type Positions, SelectionError } from "./selection.ts";
+import { type Part, partsOf, positionsOf, readOne, readPage } from "./scan.ts";
+import { chosenTopics, cursorText, type LetterFilter, matches, parseCursor } from "./selection.ts";
 
-/** Letters in one page, at most. */
-export const PAGE_MAX = 1_000;
 /** Letters looked at for one page, about; a page with few matches ends short, and its `next` goes on. */
 export const LOOKS_MAX = 50_000;
+/** Values up to this many bytes are shown decoded. */
+export const DECODED_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface LetterQuery extends LetterFilter {
   /** By the records' own timestamps; within a partition, by offset. Newest first unless told. */
@@ -123,47 +124,6 @@ export function createLetters(options: LettersOptions): Letters {
   };
 }
 
-/** The letter at a place; null when there is none. */
-export async function readOne(log: CommittedLog, place: LetterPlace, signal: AbortSignal): Promise<FullLetter | null> {
-  const { kind, topic, partition, offset } = place;
-  const name = letterTopic(place);
-  const [first, end] = await Promise.all([log.offsets(name, "earliest"), log.offsets(name, "latest")]);
-  if (offset < (first.get(partition) ?? 0) || offset >= (end.get(partition) ?? 0)) return null;
-  let found: FullLetter | null = null;
-  await readPart(log, { kind, topic, partition, from: offset, to: offset + 1 }, {
-    signal,
-    take: (record) => {
-      found = readLetter(place, record);
-      return false;
-    },
-  });
-  return found;
-}
-
-/** @throws SelectionError for a topic whose letters are not known here */
-export function chosenTopics(
-  topics: readonly string[],
-  { topic, kind }: LetterFilter,
-): { readonly topic: string; readonly kind: LetterKind }[] {
-  if (topic !== undefined && !topics.includes(topic)) {
-    const problem = `no pipeline reads ${JSON.stringify(topic)}; there are: ${topics.join(", ")}`;
-    throw new SelectionError({ where: "topic", problem });
-  }
-  const kinds: readonly LetterKind[] = kind === undefined ? ["dead", "late"] : [kind];
-  return topics.filter((name) => topic === undefined || name === topic)
-    .flatMap((name) => kinds.map((kind) => ({ topic: name, kind })));
-}
-
-export function positionsOf(parts: readonly Part[], of: (part: Part) => number): Positions {
-  const positions = new Map<string, Map<number, number>>();
-  for (const part of parts) {
-    const name = letterTopic(part);
-    const offsets = positions.get(name) ?? new Map<number, number>();
-    positions.set(name, offsets.set(part.partition, of(part)));
-  }
-  return positions;
-}
-
 /** What the pages before have left. Letters that came meanwhile are for whoever reads oldest first. */
 function continued(parts: readonly Part[], cursor: string | undefined, order: "newest" | "oldest"): Part[] {
   if (cursor === undefined) return [...parts];
@@ -182,6 +142,7 @@ async function decoded(
   const not = (fault: string): JsonPrefix => ({ json: null, fault });
   if (letter.isBatch) return not("the value is a whole batch as it was fetched, not one record");
   if (value === null) return not("there is no value");
+  if (value.length > DECODED_BYTES_MAX) return not(`the value has ${value.length} bytes, too many to be shown decoded`);
   const id = schemaIdAt(value, 0, value.length);
   if (id < 0) return not("the value does not start with a schema id (0x00 and four bytes)");
   try {

@@ -29,20 +29,12 @@ import {
   readLetter,
   redriveHeaders,
 } from "./letter.ts";
-import { chosenTopics, positionsOf, readOne } from "./letters.ts";
-import { type Part, partsOf, readPart } from "./scan.ts";
-import { cursorText, type LetterFilter, matches, parseCursor, SelectionError } from "./selection.ts";
+import { CAP_DEFAULT, ITEMS_MAX, RATE_DEFAULT, REDRIVE_MS_MAX } from "./limits.ts";
+import { type Part, partsOf, positionsOf, readOne, readPart } from "./scan.ts";
+import { chosenTopics, cursorText, type LetterFilter, matches, parseCursor, SelectionError } from "./selection.ts";
 
-export const CAP_DEFAULT = 1_000;
-export const RATE_DEFAULT = 1_000;
-/** Letters named one by one in a request. */
-export const PLACES_MAX = 1_000;
-/** Letters that a report tells of one by one; the rest is only counted. */
-export const ITEMS_MAX = 1_000;
 /** Records of one transaction. */
 const CHUNK_RECORDS_MAX = 100;
-/** After this a redrive ends, and its `next` goes on. */
-export const REDRIVE_MS_MAX = 25_000;
 /** Tries of a transaction whose outcome is not known. */
 const TRIES_MAX = 6;
 const RETRY_FIRST_MS = 100;
@@ -165,26 +157,32 @@ export class Redriver {
     return { dryRun: request.dryRun, ...run.counts, items: run.items, next };
   }
 
-  async #named(run: Run, places: readonly LetterPlace[]): Promise<string | null> {
+  async #named(run: Run, letters: readonly LetterPlace[]): Promise<string | null> {
     const topics = [...this.#options.journals.keys()];
-    const byTopic = Map.groupBy(places, ({ topic }) => topic);
+    const byTopic = Map.groupBy(letters, ({ topic }) => topic);
     for (const topic of byTopic.keys()) chosenTopics(topics, { topic });
-    for (const [topic, of] of byTopic) {
+    const places = [...byTopic.values()].flat();
+    let next = placeNumber(run.request.cursor);
+    for (const topic of byTopic.keys()) {
+      if (places[next]?.topic !== topic || this.#isOver(run)) continue;
       await this.#within(run, topic, async (state) => {
-        const chunk = new Chunk(run);
-        for (const place of of) {
-          const full = await readOne(this.#options.log, place, run.signal);
-          if (full === null) {
-            const where = `letter ${place.kind}/${place.topic}/${place.partition}/${place.offset}`;
-            throw new SelectionError({ where, problem: "is not there" });
+        while (places[next]?.topic === topic && !this.#isOver(run)) {
+          const chunk = new Chunk(run);
+          while (places[next]?.topic === topic && !chunk.isFull) {
+            chunk.add(await this.#there(places[next++], run.signal));
           }
-          chunk.add(full);
-          if (chunk.isFull) await this.#process(run, state, chunk.take());
+          await this.#process(run, state, chunk.letters);
         }
-        await this.#process(run, state, chunk.take());
       });
     }
-    return null;
+    return next < places.length ? String(next) : null;
+  }
+
+  async #there(place: LetterPlace, signal: AbortSignal): Promise<FullLetter> {
+    const found = await readOne(this.#options.log, place, signal);
+    if (found !== null) return found;
+    const { kind, topic, partition, offset } = place;
+    throw new SelectionError({ where: `letter ${kind}/${topic}/${partition}/${offset}`, problem: "is not there" });
   }
 
   async #selected(run: Run, filter: LetterFilter): Promise<string | null> {
@@ -223,7 +221,7 @@ export class Redriver {
         return !chunk.isFull && ++looks < LOOKS_MAX;
       },
     });
-    await this.#process(run, state, chunk.take());
+    await this.#process(run, state, chunk.letters);
     return next;
   }
 
@@ -423,8 +421,8 @@ const LOOKS_MAX = 50_000;
 
 /** Letters gathered for one transaction, bounded in number and bytes. */
 class Chunk {
+  readonly letters: FullLetter[] = [];
   readonly #recordsMax: number;
-  #letters: FullLetter[] = [];
   #bytes = 0;
 
   constructor({ left, request: { rate = RATE_DEFAULT } }: Run) {
@@ -433,20 +431,13 @@ class Chunk {
   }
 
   get isFull(): boolean {
-    return this.#letters.length >= this.#recordsMax || this.#bytes >= BATCH_BYTES_MAX / 2;
+    return this.letters.length >= this.#recordsMax || this.#bytes >= BATCH_BYTES_MAX / 2;
   }
 
   add(full: FullLetter): void {
-    this.#letters.push(full);
+    this.letters.push(full);
     this.#bytes += 500 + (full.key?.length ?? 0) + (full.value?.length ?? 0);
     for (const [name, value] of full.headers) this.#bytes += 3 * name.length + (value?.length ?? 0);
-  }
-
-  take(): FullLetter[] {
-    const letters = this.#letters;
-    this.#letters = [];
-    this.#bytes = 0;
-    return letters;
   }
 }
 
@@ -474,4 +465,10 @@ function bounded(parts: readonly Part[], cursor: string | undefined): Part[] {
 function checkEdit({ edit, selection }: RedriveRequest): void {
   if (edit === undefined || ("letters" in selection && selection.letters.length === 1)) return;
   throw new SelectionError({ where: "edit", problem: "is for one letter, named by its place" });
+}
+
+/** How many of the letters named one by one were done. */
+function placeNumber(cursor: string | undefined): number {
+  if (cursor === undefined || /^\d{1,6}$/.test(cursor)) return Number(cursor ?? 0);
+  throw new SelectionError({ where: "cursor", problem: "is not the `next` of a report" });
 }

@@ -7,7 +7,8 @@
  * @module
  */
 import type { CommittedLog, CommittedRecord } from "../log/transactions.ts";
-import { type Letter, type LetterKind, letterTopic, readLetter } from "./letter.ts";
+import { type FullLetter, type Letter, type LetterKind, type LetterPlace, letterTopic, readLetter } from "./letter.ts";
+import type { Positions } from "./selection.ts";
 
 /** Letters of a partition that are held at a time. */
 const HELD_MAX = 256;
@@ -205,4 +206,32 @@ export async function partsOf(
       .map(([letters, to]): Part => ({ kind, topic, partition: letters, from: first.get(letters) ?? 0, to }));
   }));
   return parts.flat();
+}
+
+/** The letter at a place; null when there is none. */
+export async function readOne(log: CommittedLog, place: LetterPlace, signal: AbortSignal): Promise<FullLetter | null> {
+  const { kind, topic, partition, offset } = place;
+  const name = letterTopic(place);
+  const [first, end] = await Promise.all([log.offsets(name, "earliest"), log.offsets(name, "latest")]);
+  if (offset < (first.get(partition) ?? 0) || offset >= (end.get(partition) ?? 0)) return null;
+  let found: FullLetter | null = null;
+  await readPart(log, { kind, topic, partition, from: offset, to: offset + 1 }, {
+    signal,
+    take: (record) => {
+      found = readLetter(place, record);
+      return false;
+    },
+  });
+  return found;
+}
+
+/** A position of each part, as a cursor holds them. */
+export function positionsOf(parts: readonly Part[], of: (part: Part) => number): Positions {
+  const positions = new Map<string, Map<number, number>>();
+  for (const part of parts) {
+    const name = letterTopic(part);
+    const offsets = positions.get(name) ?? new Map<number, number>();
+    positions.set(name, offsets.set(part.partition, of(part)));
+  }
+  return positions;
 }

@@ -40,6 +40,20 @@ export class SelectionError extends Error {
   }
 }
 
+/** @throws SelectionError for a topic whose letters are not known here */
+export function chosenTopics(
+  topics: readonly string[],
+  { topic, kind }: LetterFilter,
+): { readonly topic: string; readonly kind: LetterKind }[] {
+  if (topic !== undefined && !topics.includes(topic)) {
+    const problem = `no pipeline reads ${JSON.stringify(topic)}; there are: ${topics.join(", ")}`;
+    throw new SelectionError({ where: "topic", problem });
+  }
+  const kinds: readonly LetterKind[] = kind === undefined ? ["dead", "late"] : [kind];
+  return topics.filter((name) => topic === undefined || name === topic)
+    .flatMap((name) => kinds.map((kind) => ({ topic: name, kind })));
+}
+
 /** Whether a letter is among those asked for; `wasRedriven` is asked only where it matters. */
 export function matches(filter: LetterFilter, letter: Letter, wasRedriven: (letter: Letter) => boolean): boolean {
   const { originalOffset: offset, timestampMs } = letter;

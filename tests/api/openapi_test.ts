@@ -8,6 +8,7 @@ import { QueryError } from "../../api/deps.ts";
 import type { SecurityOptions } from "../../api/security/security.ts";
 import { UnavailableError } from "../../pipeline/errors.ts";
 import { accountRows, type Fake, fakeDeps, pipelineStatus } from "./fake_deps.ts";
+import { Desk } from "../letters/desk.ts";
 import { VirtualClock } from "../virtual_clock.ts";
 
 interface Operation {
@@ -123,6 +124,40 @@ const CASES: readonly [
   ["post", "/v1/topics/{topic}/records", 503, RECORDS, JSON_POST("{}"), away],
 ];
 
+const LETTER = "/v1/letters/late/transactions/0/0";
+const REDRIVE = "/v1/letters/redrive";
+
+async function lettersOf(made: "some" | "away" | "taken over" = "some"): Promise<Fake> {
+  const desk = new Desk({ topic: "transactions" });
+  await desk.setAside();
+  const letters = made === "taken over"
+    ? { ...desk.letters, redrive: () => Promise.reject(new ConflictError("taken over")) }
+    : desk.letters;
+  desk.log.isAway = made === "away";
+  return fakeDeps({ letters });
+}
+
+const LETTER_CASES: typeof CASES = [
+  ["get", "/v1/letters", 200, "/v1/letters?limit=1", {}, lettersOf],
+  ["get", "/v1/letters", 400, "/v1/letters?limit=0", {}, lettersOf],
+  ["get", "/v1/letters", 400, "/v1/letters?topic=nope", {}, lettersOf],
+  ["get", "/v1/letters", 501, "/v1/letters", {}, edge],
+  ["get", "/v1/letters", 503, "/v1/letters", {}, () => lettersOf("away")],
+  ["get", "/v1/letters/{kind}/{topic}/{partition}/{offset}", 200, LETTER, {}, lettersOf],
+  ["get", "/v1/letters/{kind}/{topic}/{partition}/{offset}", 400, "/v1/letters/odd/transactions/0/x", {}, lettersOf],
+  ["get", "/v1/letters/{kind}/{topic}/{partition}/{offset}", 404, "/v1/letters/late/transactions/0/7", {}, lettersOf],
+  ["get", "/v1/letters/{kind}/{topic}/{partition}/{offset}", 501, LETTER, {}, edge],
+  ["get", "/v1/letters/{kind}/{topic}/{partition}/{offset}", 503, LETTER, {}, () => lettersOf("away")],
+  ["post", REDRIVE, 200, REDRIVE, JSON_POST('{"selection":{"filter":{}}}'), lettersOf],
+  ["post", REDRIVE, 400, REDRIVE, JSON_POST('{"selection":{}}')],
+  ["post", REDRIVE, 400, REDRIVE, JSON_POST("{")],
+  ["post", REDRIVE, 409, REDRIVE, JSON_POST('{"selection":{"filter":{}}}'), () => lettersOf("taken over")],
+  ["post", REDRIVE, 413, REDRIVE, JSON_POST(`"${"x".repeat(2 ** 20)}"`)],
+  ["post", REDRIVE, 415, REDRIVE, { method: "POST", body: "a=1" }],
+  ["post", REDRIVE, 501, REDRIVE, JSON_POST('{"selection":{"filter":{}}}'), edge],
+  ["post", REDRIVE, 503, REDRIVE, JSON_POST('{"selection":{"filter":{}}}'), () => lettersOf("away")],
+];
+
 const SECURITY: SecurityOptions = {
   settings: () => [{ name: "port", variable: "TAILRACE_PORT", value: "8000", origin: "default" }],
   audit: {
@@ -201,7 +236,7 @@ Deno.test("the check of shapes notices a wrong shape", async () => {
 
 Deno.test("every route of the application is documented, but for the pages for people", async () => {
   const document = await openapi();
-  const pages = ["/", "/docs", "/openapi.json", "/assets/{path}", "/sign-in", "/sign-out"];
+  const pages = ["/", "/letters", "/docs", "/openapi.json", "/assets/{path}", "/sign-in", "/sign-out"];
   const routes = createApp(fakeDeps().deps).routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
     `${method} ${path.replaceAll(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`
   );

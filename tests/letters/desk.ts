@@ -63,13 +63,17 @@ export class Desk {
   readonly log = new MemoryLog();
   readonly letters: Letters;
   readonly schemas = new Map<number, AvroSchema>([[1, SCHEMA]]);
+  readonly #topic: string;
   readonly #partitions: number;
   #epoch = 0;
 
-  constructor({ partitions = 2, clock = systemClock }: { partitions?: number; clock?: Clock } = {}) {
+  constructor(
+    { partitions = 2, clock = systemClock, topic = "in" }: { partitions?: number; clock?: Clock; topic?: string } = {},
+  ) {
+    this.#topic = topic;
     this.#partitions = partitions;
-    for (const topic of ["in", "in.late", "in.dead"]) this.log.make(topic, partitions);
-    this.log.make("in.redriven", 1);
+    for (const end of ["", ".late", ".dead"]) this.log.make(topic + end, partitions);
+    this.log.make(`${topic}.redriven`, 1);
     this.letters = this.another(clock);
   }
 
@@ -82,7 +86,7 @@ export class Desk {
         schemaById: (id) => Promise.resolve(this.schemas.get(id) ?? null),
         latest: () => Promise.resolve({ id: 1, version: 1, schema: SCHEMA }),
       },
-      plans: PLANS,
+      plans: PLANS.map((plan) => ({ ...plan, topic: this.#topic })),
       clock,
     });
   }
@@ -90,10 +94,11 @@ export class Desk {
   /** Writes a record to topic `in` and sets it aside, as a pipeline does; the letter's offset. */
   async setAside(changes: Partial<SetAsideRecord> = {}, pipeline = "p"): Promise<void> {
     const { partition = 0, key = bytes("k"), value = sale(), headers = [], timestampMs = START } = changes;
-    const offset = changes.offset ?? this.log.records("in").filter((record) => record.partition === partition).length;
-    if (changes.offset === undefined) this.log.append("in", partition, { key, value, headers, timestampMs });
+    const topic = this.#topic;
+    const offset = changes.offset ?? this.log.records(topic).filter((record) => record.partition === partition).length;
+    if (changes.offset === undefined) this.log.append(topic, partition, { key, value, headers, timestampMs });
     const record: SetAsideRecord = {
-      topic: "in",
+      topic,
       partition,
       offset,
       timestampMs,
@@ -110,7 +115,7 @@ export class Desk {
       publisher: this.log.publisher(`tailrace.${pipeline}`),
       log: this.log,
       pipeline,
-      topic: "in",
+      topic,
     });
     await sink.resume(null, { signal });
     await sink.write([record], { epoch: this.#epoch++, signal });
@@ -123,9 +128,9 @@ export class Desk {
       const { timestampMs = START + i, reason = "cut off" } = letter(i);
       const partition = i % this.#partitions;
       const record = { key: null, value, timestampMs };
-      this.log.append("in", partition, { ...record, headers: [] });
+      this.log.append(this.#topic, partition, { ...record, headers: [] });
       const added: Record<string, string> = {
-        "__connect.errors.topic": "in",
+        "__connect.errors.topic": this.#topic,
         "__connect.errors.partition": String(partition),
         "__connect.errors.offset": String(Math.floor(i / this.#partitions)),
         "__connect.errors.connector.name": "p",
@@ -133,7 +138,7 @@ export class Desk {
         "tailrace.schema.id": "1",
       };
       const headers = Object.entries(added).map(([name, value]) => [name, bytes(value)] as const);
-      this.log.append("in.dead", partition, { ...record, headers });
+      this.log.append(`${this.#topic}.dead`, partition, { ...record, headers });
     }
   }
 
