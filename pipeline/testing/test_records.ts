@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { avroType } from "../codec/avro_values.ts";
+import { avroType, FAULTS_MAX } from "../codec/avro_values.ts";
 import { ConfigError, type Fault } from "../errors.ts";
 import type { HeaderList } from "../log/record_batch_writer.ts";
 import type { AvroSchema, Plan } from "../plan/plan.ts";
@@ -28,16 +28,18 @@ export interface PipeOptions {
 
 const text = new TextEncoder();
 
-/** The values in Confluent's framing. @throws ConfigError naming the record, the field and the problem of every fault */
+/** The values in Confluent's framing. @throws ConfigError naming record, field and problem of the faults, some 20 of them at most */
 export function encodeRecords(
   records: readonly TestRecord[],
   { schema, schemaId }: { readonly schema: AvroSchema; readonly schemaId: number },
 ): Uint8Array[] {
   const avro = avroType(schema);
   const values = records.map(withoutDates);
-  const faults = values.flatMap((value, i): Fault[] =>
-    avro.validate(value).map(({ path, problem }) => ({ where: `record ${i}${path && `, ${path}`}`, problem }))
-  );
+  const faults: Fault[] = [];
+  for (let i = 0; i < values.length && faults.length < FAULTS_MAX; i++) {
+    const where = (path: string) => `record ${i}${path && `, ${path}`}`;
+    faults.push(...avro.validate(values[i]).map(({ path, problem }) => ({ where: where(path), problem })));
+  }
   if (faults.length > 0) throw new ConfigError(faults);
   return values.map((value) => avro.encodeFramed(schemaId, value));
 }

@@ -91,6 +91,8 @@ Deno.test("faults of records come at once, by record and field, and nothing is p
     ]);
     return true;
   });
+  const many = Array.from({ length: 1_000 }, () => ({}));
+  await assert.rejects(test.pipe(many), ({ message }: Error) => message.split("\n").length < 25);
   assert.deepEqual(test.ledger(), BUCKETS);
 });
 
