@@ -103,6 +103,12 @@ class Bench implements AsyncDisposable {
     return new TransactionCoordinator(this.cluster, { transactionalId, transactionTimeoutMs, clock: systemClock });
   }
 
+  /** Resolves when nothing of the last transaction is pending, so that the next one takes as many steps as any other. */
+  async settled(): Promise<void> {
+    const coordinator = this.coordinator();
+    await until(async () => !(await coordinator.describe(forever))!.state.startsWith("Prepare"));
+  }
+
   batches(producer: ProducerIdentity): Producer {
     const transaction = { id: this.transactionalId, producer };
     return new Producer(this.cluster, { clock: systemClock, signal: forever, acks: -1, transaction });
@@ -142,10 +148,21 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
   }
 }
 
-/** What transactions promise, on a broker. `open` gives one, its own or shared. */
+/** What transactions promise, on a broker, as tests. `open` gives one, the test's own or shared. */
 export function transactionContract(name: string, open: () => Promise<SubjectCluster>): void {
+  for (const { what, fn } of transactionTests(open)) Deno.test(`${name}: ${what}`, fn);
+}
+
+export interface TransactionTest {
+  readonly what: string;
+  readonly fn: () => Promise<void>;
+}
+
+/** The same, for one test with steps. */
+export function transactionTests(open: () => Promise<SubjectCluster>): TransactionTest[] {
+  const tests: TransactionTest[] = [];
   const bench = async () => await new Bench(await open()).open();
-  const test = (what: string, fn: () => Promise<void>) => Deno.test(`${name}: ${what}`, fn);
+  const test = (what: string, fn: () => Promise<void>) => tests.push({ what, fn });
 
   test("a commit tells the offsets after what it wrote, and all of it is read, in order", async () => {
     await using one = await bench();
@@ -316,14 +333,24 @@ export function transactionContract(name: string, open: () => Promise<SubjectClu
 
   test("a transaction whose time was over is not taken for another process", async () => {
     await using one = await bench();
-    const publisher = await one.claimed({ transactionTimeoutMs: 1_000 });
+    const { proxy, cluster } = one.proxied();
+    const publisher = await one.claimed({ cluster, transactionTimeoutMs: 1_000 });
     await publisher.commit(one.parts("before"), { signal: forever });
-    // The same producer's transaction, left open: as after a long pause in the middle of a commit.
-    const coordinator = one.coordinator(1_000);
-    const { holder } = (await coordinator.describe(forever))!;
-    await coordinator.addPartitions(holder, new Map([[one.topic, new Set([0])]]), forever);
+    await one.settled();
+    // A long pause between the steps of a commit.
+    const thawed = Promise.withResolvers<void>();
+    let requests = 0;
+    proxy.held = thawed.promise;
+    proxy.onRequest = () => requests++ === 1 ? "hold" : "pass";
+    const coordinator = one.coordinator();
+    const late = assert.rejects(publisher.commit(one.parts("too late"), { signal: forever }), (error: Error) => {
+      assert.ok(error instanceof UnavailableError, String(error));
+      assert.match(error.message, /Kafka ended a transaction of .* by itself/);
+      return true;
+    });
     await until(async () => (await coordinator.describe(forever))?.state === "CompleteAbort");
-    await assert.rejects(publisher.commit(one.parts("too late"), { signal: forever }), UnavailableError);
+    thawed.resolve();
+    await late;
     await publisher.claim({ signal: forever });
     await publisher.commit(one.parts("after"), { signal: forever });
     await one.claimed();
@@ -339,6 +366,7 @@ export function transactionContract(name: string, open: () => Promise<SubjectClu
       const old = await one.claimed({ cluster });
       await old.commit(one.parts(`warm ${frozenAt}`), { signal: forever });
       expected.push(`warm ${frozenAt}`);
+      await one.settled();
       const frozen = Promise.withResolvers<void>();
       const thawed = Promise.withResolvers<void>();
       let chunks = 0;
@@ -389,6 +417,7 @@ export function transactionContract(name: string, open: () => Promise<SubjectClu
             if (givesUp) giveUp.abort(new Error("given up"));
             return "cut";
           };
+          await one.settled();
           if (way === "request") proxy.onRequest = fate;
           else proxy.onAnswer = fate;
           const committed = publisher.commit(one.parts(value), { signal: givesUp ? giveUp.signal : forever });
@@ -410,4 +439,5 @@ export function transactionContract(name: string, open: () => Promise<SubjectClu
       });
     }
   }
+  return tests;
 }
