@@ -7,7 +7,9 @@
 import type { Letters } from "../pipeline/letters/letters.ts";
 import type { ResultColumn } from "../pipeline/plan/plan.ts";
 import type { ResultRows } from "../pipeline/sinks/sink.ts";
-import type { PipelineStatus } from "../pipeline/runtime/status.ts";
+import type { Explanation } from "../pipeline/runtime/explain.ts";
+import type { RewindPreview, RewindTarget } from "../pipeline/runtime/rewind.ts";
+import type { LedgerEntry, PipelineStatus } from "../pipeline/runtime/status.ts";
 
 /** A result row as JSON shows it: decimals as strings, timestamps as ISO 8601. */
 export type ResultJson = Record<string, string | number | boolean | null>;
@@ -90,6 +92,28 @@ export interface Ingest {
   >;
 }
 
+/** What can be asked of pipelines, and done to them by hand. Names are those of `status()`. */
+export interface PipelineControl {
+  /** Where every record ended, by partition. */
+  ledger(name: string): readonly LedgerEntry[];
+  /**
+   * What became of a record in each pipeline that reads its topic.
+   *
+   * @throws OffsetOutOfRangeError when the log does not hold it any more
+   */
+  explain(
+    record: { readonly topic: string; readonly partition: number; readonly offset: number },
+    options: { readonly signal: AbortSignal },
+  ): Promise<Explanation[]>;
+  /** Resolves when it rests, with a last commit. */
+  stop(name: string): Promise<void>;
+  start(name: string): Promise<void>;
+  /** @throws ConfigError when the log or the history do not reach back so far */
+  previewRewind(name: string, target: RewindTarget): Promise<RewindPreview>;
+  /** Null when it is running. @throws ConfigError when the log or the history do not reach back so far */
+  rewind(name: string, target: RewindTarget): Promise<RewindPreview | null>;
+}
+
 export interface PipelineInfo {
   readonly name: string;
   readonly columns: readonly ResultColumn[];
@@ -104,9 +128,12 @@ export interface AppDeps {
     status(): readonly PipelineStatus[];
     readonly live: LiveSource;
     readonly ingest: Ingest;
+    readonly control: PipelineControl;
     /** Prometheus text exposition. */
     metrics(): Promise<string>;
   };
+  /** Late records and dead letters; absent as `engine`. */
+  readonly letters?: Letters;
   readonly ready: () => Promise<readonly ReadyCheck[]>;
   /** Dashboard files: path such as `app.js` to a response, or null. */
   readonly asset: (path: string) => Promise<Response | null>;
@@ -114,5 +141,3 @@ export interface AppDeps {
   readonly log?: (message: string, error: unknown) => void;
   readonly version: string;
 }
-  /** Late records and dead letters; absent as `engine`. */
-  readonly letters?: Letters;

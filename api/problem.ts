@@ -65,6 +65,11 @@ export const PROBLEMS = {
     "Records do not fit the topic's schema",
     "`errors` names each record by its index; none was written.",
   ],
+  "out-of-reach": [
+    422,
+    "The pipeline cannot be rewound so far",
+    "`detail` says how far back the log reaches.",
+  ],
   "too-many-failures": [
     429,
     "Too many wrong keys from here",

@@ -120,6 +120,7 @@ const bucketsSchema = z.object({
   filtered: z.number(),
   late: z.number(),
   dead: z.number(),
+  duplicate: z.number(),
 }).openapi("Ledger", { description: "Where every consumed record ended; consumed is the sum of the others" });
 
 const partitionSchema = z.object({

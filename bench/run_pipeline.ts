@@ -1,3 +1,5 @@
+import { FileHistoryStore } from "../pipeline/checkpoint/file_history.ts";
+import { PipelineFolders } from "../pipeline/checkpoint/pipeline_folders.ts";
 import { FileCheckpointStore } from "../pipeline/checkpoint/file_store.ts";
 import { systemClock } from "../pipeline/clock.ts";
 import { Cluster } from "../pipeline/log/cluster.ts";
@@ -27,6 +29,7 @@ export async function runPipeline(
   const [{ table }] = plan.sinks.filter((sink) => sink.kind === "postgres");
   const columns = resultColumns(plan);
   const sink = parts.use(await createPostgresSink({ url: servers.databaseUrl, table, columns, pipeline: plan.name }));
+  const folders = new PipelineFolders(`${servers.folder}/checkpoints-${plan.name}-${Date.now()}`);
   const runner = new PipelineRunner(plan, {
     clock: systemClock,
     hosts: Array.from({ length: WORKERS }, () => parts.use(new ThreadShardHost(source))),
@@ -37,7 +40,9 @@ export async function runPipeline(
       write: (records) => Promise.reject(new Error(`${records.length} records were set aside: ${records[0].reason}`)),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     },
-    checkpoints: new FileCheckpointStore(`${servers.folder}/checkpoints-${plan.name}-${Date.now()}`),
+    checkpoints: new FileCheckpointStore(folders),
+    history: new FileHistoryStore(folders),
+    generation: 0,
     checkpointEveryMs: 5_000,
     onRows,
     onSaved: () => {},

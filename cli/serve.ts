@@ -42,7 +42,14 @@ export function serve(
   const app = createApp({
     pipelines: stored,
     results: createResultReader(sql, stored),
-    engine: { status: engine.status, live: engine.live, ingest: engine.ingest, metrics: () => metrics.text() },
+    engine: {
+      status: engine.status,
+      live: engine.live,
+      ingest: engine.ingest,
+      control: engine.control,
+      metrics: () => metrics.text(),
+    },
+    letters: engine.letters,
     ready: engine.ready,
     asset: createAssets(),
     log: (message, error) => log.error(message, { error: error instanceof Error ? error.message : String(error) }),

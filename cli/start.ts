@@ -59,10 +59,6 @@ export async function start(
     : null;
   console.log(startScreen(config, plans, { ...addresses, api: server.url }));
   const isWhole = await engine.stopped;
-  if (!until.aborted) {
-    log.error("Every pipeline has stopped; the API goes on until Ctrl-C");
-    await new Promise((resolve) => until.addEventListener("abort", resolve, { once: true }));
-  }
   await generating;
   return isWhole && !failure.signal.aborted;
 }

@@ -41,14 +41,19 @@ export const ROUTE_ACCESS: Readonly<Record<string, Access>> = {
   "GET /v1/pipelines/:name/results": "viewer",
   "GET /v1/pipelines/:name/results/stream": "viewer",
   "GET /v1/live": "viewer",
+  "GET /v1/ledger": "viewer",
+  "GET /v1/explain": "viewer",
   "GET /letters": "viewer",
   "GET /v1/letters": "viewer",
   "GET /v1/letters/:kind/:topic/:partition/:offset": "viewer",
 
   "POST /v1/topics/:topic/records": "operator",
+  "POST /v1/letters/redrive": "operator",
+  "POST /v1/pipelines/:name/stop": "operator",
+  "POST /v1/pipelines/:name/start": "operator",
+  "POST /v1/pipelines/:name/rewind": "operator",
 
   "GET /v1/config": "admin",
-  "POST /v1/letters/redrive": "operator",
   "GET /v1/audit-log": "admin",
 };
 

@@ -1,3 +1,4 @@
+import { createControl } from "../../cli/control.ts";
 import { createApp } from "../../api/app.ts";
 import { createLiveHub } from "../../api/live.ts";
 import { systemClock } from "../../pipeline/clock.ts";
@@ -42,6 +43,7 @@ export async function live(
       status: () => [runner.status()],
       live: { subscribe: (listener) => (listeners.add(listener), () => listeners.delete(listener)) },
       ingest: { write: () => Promise.resolve({ kind: "unknown topic" }) },
+      control: createControl([]),
       metrics: () => Promise.resolve(""),
     },
     ready: () => Promise.resolve([]),

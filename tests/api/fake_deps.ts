@@ -7,7 +7,7 @@ import type { FieldType } from "../../pipeline/columns.ts";
 import type { ResultColumn } from "../../pipeline/plan/plan.ts";
 import type { PipelineStatus } from "../../pipeline/runtime/status.ts";
 import type { ResultRows, ResultValue } from "../../pipeline/sinks/sink.ts";
-import type { AppDeps, Ingest, ResultJson, ResultQuery } from "../../api/deps.ts";
+import type { AppDeps, Ingest, PipelineControl, ResultJson, ResultQuery } from "../../api/deps.ts";
 import { rowToJson } from "../../api/result_json.ts";
 
 type Listener = (pipeline: string, rows: ResultRows) => void;
@@ -84,6 +84,19 @@ export function pipelineStatus(changes: Partial<PipelineStatus> = {}): PipelineS
   };
 }
 
+/** Nothing was read, and whatever is asked for is done at once. */
+function idleControl(): PipelineControl {
+  const rewound = { pipeline: "account_minute", fromWindowMs: null, generation: 1, isNewTopic: false, partitions: [] };
+  return {
+    ledger: () => [],
+    explain: () => Promise.resolve([]),
+    stop: () => Promise.resolve(),
+    start: () => Promise.resolve(),
+    previewRewind: () => Promise.resolve(rewound),
+    rewind: () => Promise.resolve(rewound),
+  };
+}
+
 export interface Fake {
   readonly deps: AppDeps;
   /** As the sinks do once rows are durable: keeps them for /results and tells the live listeners. */
@@ -94,8 +107,8 @@ export interface Fake {
 }
 
 /** Dependencies with one pipeline, `account_minute`; `changes` replaces parts. */
-export function fakeDeps(changes: Partial<AppDeps> & { ingest?: Ingest } = {}): Fake {
-  const { ingest, ...rest } = changes;
+export function fakeDeps(changes: Partial<AppDeps> & { ingest?: Ingest; control?: PipelineControl } = {}): Fake {
+  const { ingest, control, ...rest } = changes;
   const listeners = new Set<Listener>();
   const stored: ResultJson[] = [];
   const queries: ResultQuery[] = [];
@@ -142,6 +155,7 @@ export function fakeDeps(changes: Partial<AppDeps> & { ingest?: Ingest } = {}): 
                 : { kind: "unknown topic" },
             ),
         },
+        control: control ?? idleControl(),
         metrics: () => Promise.resolve("tailrace_up 1\n"),
       },
       ready: () => Promise.resolve([{ name: "broker", ready: true, detail: "answers" }]),

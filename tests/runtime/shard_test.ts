@@ -6,11 +6,11 @@ import type { AvroSchema, Plan } from "../../pipeline/plan/plan.ts";
 import {
   PANE_KEY_BYTES_MAX,
   PANES_MAX,
-  type PartitionStart,
   SET_ASIDE_BYTES_MAX,
   Shard,
   type ShardFlush,
 } from "../../pipeline/runtime/shard.ts";
+import type { PartitionStart } from "../../pipeline/runtime/shard_task.ts";
 import type { TestRecord } from "../log/batches.ts";
 import { encode, eventPlan, PartitionLog, recordOf, SCHEMAS } from "./logs.ts";
 import { VirtualClock } from "../virtual_clock.ts";

@@ -1,0 +1,90 @@
+import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Explanation } from "../../pipeline/runtime/explain.ts";
+import type { AppDeps, PipelineInfo, ResultJson } from "../deps.ts";
+import { explainQuerySchema, explanationSchema } from "../operation_schemas.ts";
+import { ProblemException, problemResponses } from "../problem.ts";
+import { rowToJson } from "../result_json.ts";
+
+/** Reading the log again from an earlier commit takes well under a second, with a long `dedupe` some. */
+const TIMEOUT_MS = 30_000;
+
+const explain = createRoute({
+  method: "get",
+  path: "/v1/explain",
+  tags: ["Pipelines"],
+  summary: "What became of one record: its window and key, or why it does not count, and what carries it",
+  description:
+    "Found out by reading the record again as it was read: from the last commit before it, with the watermark " +
+    "of then. Each pipeline that reads the topic answers for itself.",
+  request: { query: explainQuerySchema },
+  responses: {
+    200: { description: "An explanation per pipeline", content: { "application/json": { schema: explanationSchema } } },
+    ...problemResponses("invalid-request", "unknown-topic", "gone", "no-engine", "unavailable"),
+  },
+});
+
+/** `/v1/explain`. */
+export function explainRoutes(app: OpenAPIHono, deps: AppDeps): void {
+  app.openapi(explain, async (c) => {
+    const { engine } = deps;
+    if (!engine) throw new ProblemException("no-engine");
+    const record = c.req.valid("query");
+    const reading = engine.status().filter(({ topic }) => topic === record.topic);
+    if (reading.length === 0) {
+      const topics = [...new Set(engine.status().map(({ topic }) => topic))].join(", ");
+      throw new ProblemException("unknown-topic", {
+        detail: `no pipeline reads a topic ${JSON.stringify(record.topic)}; they read: ${topics}`,
+      });
+    }
+    const told = await engine.control.explain(record, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(gone);
+    const sinks = new Map(reading.map(({ name, definition }) => [name, definition.sinks]));
+    const explanations = await Promise.all(
+      told.map((one) => explained(one, sinks.get(one.pipeline)!, deps, record.topic)),
+    );
+    return c.json({ ...record, explanations }, 200, { "cache-control": "no-store" });
+  });
+}
+
+function gone(error: Error): never {
+  if (error.name === "OffsetOutOfRangeError") throw new ProblemException("gone", { detail: error.message });
+  throw error;
+}
+
+async function explained(
+  { pipeline, fate, reason, window, key }: Explanation,
+  sinks: readonly string[],
+  { pipelines, results }: AppDeps,
+  topic: string,
+) {
+  const info = pipelines.find(({ name }) => name === pipeline)!;
+  const named = key && keyJson(info, key);
+  const isStored = sinks.some((sink) => sink.startsWith("postgres "));
+  const row = named && window && isStored
+    ? await storedRow(results, { pipeline, named, startMs: window.startMs })
+    : null;
+  const isSetAside = fate === "late" || fate === "dead";
+  return {
+    pipeline,
+    fate,
+    reason,
+    window: window && { start: new Date(window.startMs).toISOString(), end: new Date(window.endMs).toISOString() },
+    key: named,
+    outputs: fate === "aggregated" ? [...sinks] : isSetAside ? [`kafka ${topic}.${fate}`] : [],
+    row,
+  };
+}
+
+function keyJson({ columns }: PipelineInfo, key: NonNullable<Explanation["key"]>): ResultJson {
+  const keys = columns.filter(({ role }) => role === "key");
+  return rowToJson(keys, key.map((value) => [value]), 0);
+}
+
+async function storedRow(
+  results: AppDeps["results"],
+  { pipeline, named, startMs }: { readonly pipeline: string; readonly named: ResultJson; readonly startMs: number },
+): Promise<ResultJson | null> {
+  // A key with a null has no text to ask by.
+  if (Object.values(named).includes(null)) return null;
+  const key = Object.values(named).map(String);
+  return (await results.read(pipeline, { key, from: startMs, to: startMs + 1, limit: 1 })).rows.at(0) ?? null;
+}

@@ -1,0 +1,43 @@
+import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
+import type { LedgerEntry } from "../../pipeline/runtime/status.ts";
+import type { AppDeps } from "../deps.ts";
+import { ledgerQuerySchema, ledgerSchema } from "../operation_schemas.ts";
+import { ProblemException, problemResponses } from "../problem.ts";
+import { unknownPipeline } from "./pipelines.ts";
+
+const BUCKETS = ["consumed", "aggregated", "filtered", "late", "dead", "duplicate", "inFlight"] as const;
+
+const ledger = createRoute({
+  method: "get",
+  path: "/v1/ledger",
+  tags: ["Pipelines"],
+  summary: "Where every record ended: one bucket each, by pipeline and partition",
+  description: "`consumed` is the sum of the other buckets, always: a pipeline whose ledger does not add up stops. " +
+    "Counted as of the last commit; what was read since is `inFlight`.",
+  request: { query: ledgerQuerySchema },
+  responses: {
+    200: { description: "The ledger", content: { "application/json": { schema: ledgerSchema } } },
+    ...problemResponses("invalid-request", "unknown-pipeline", "no-engine"),
+  },
+});
+
+/** `/v1/ledger`. */
+export function ledgerRoutes(app: OpenAPIHono, { engine, pipelines }: AppDeps): void {
+  app.openapi(ledger, (c) => {
+    if (!engine) throw new ProblemException("no-engine");
+    const { pipeline } = c.req.valid("query");
+    const known = engine.status();
+    const chosen = pipeline === undefined ? known : known.filter(({ name }) => name === pipeline);
+    if (pipeline !== undefined && chosen.length === 0) throw unknownPipeline(pipeline, pipelines);
+    const answer = chosen.map(({ name, topic }) => {
+      const partitions = engine.control.ledger(name);
+      return { pipeline: name, topic, ...total(partitions), partitions: [...partitions] };
+    });
+    return c.json({ pipelines: answer }, 200, { "cache-control": "no-store" });
+  });
+}
+
+function total(partitions: readonly LedgerEntry[]): Record<(typeof BUCKETS)[number], number> {
+  const sums = BUCKETS.map((bucket) => [bucket, partitions.reduce((sum, entry) => sum + entry[bucket], 0)]);
+  return Object.fromEntries(sums);
+}

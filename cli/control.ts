@@ -1,0 +1,22 @@
+import type { PipelineControl } from "../api/deps.ts";
+import type { PipelineUnit } from "./pipeline_unit.ts";
+
+/** What the API may ask of the pipelines of this process, and do to them. */
+export function createControl(units: readonly PipelineUnit[]): PipelineControl {
+  const named = (name: string) => {
+    const unit = units.find(({ plan }) => plan.name === name);
+    if (!unit) throw new Error(`There is no pipeline ${name}`);
+    return unit;
+  };
+  return {
+    ledger: (name) => named(name).ledger(),
+    explain: ({ topic, partition, offset }, { signal }) =>
+      Promise.all(
+        units.filter(({ plan }) => plan.topic === topic).map((unit) => unit.explain({ partition, offset }, signal)),
+      ),
+    stop: (name) => named(name).stop(),
+    start: (name) => named(name).start(),
+    previewRewind: (name, target) => named(name).previewRewind(target),
+    rewind: (name, target) => named(name).rewind(target),
+  };
+}

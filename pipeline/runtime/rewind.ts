@@ -1,0 +1,210 @@
+import type { Checkpoint, CheckpointStore, PartitionCheckpoint } from "../checkpoint/checkpoint.ts";
+import type { HistoryStore, Sample } from "../checkpoint/history.ts";
+import { ConfigError, UnavailableError } from "../errors.ts";
+import type { Cluster } from "../log/cluster.ts";
+import type { Plan } from "../plan/plan.ts";
+import { setAsideTail } from "../sinks/set_aside.ts";
+import { tumblingStart } from "../windows/tumbling.ts";
+import { Lookback } from "./lookback.ts";
+import { PartitionLedger } from "./partition_ledger.ts";
+
+/** From where to compute again: all that the log holds, the window that holds a time, or the windows from an offset on. */
+export type RewindTarget =
+  | { readonly kind: "earliest" }
+  | { readonly kind: "time"; readonly timeMs: number }
+  | { readonly kind: "offset"; readonly partition: number; readonly offset: number };
+
+/** What a rewind comes to. */
+export interface RewindPreview {
+  readonly pipeline: string;
+  /** Windows that start here or later are computed again, milliseconds since the epoch; null: all there ever were. */
+  readonly fromWindowMs: number | null;
+  /** The generation that their rows' revisions will have. */
+  readonly generation: number;
+  /** The topic is another one than was read before, of the same name. */
+  readonly isNewTopic: boolean;
+  readonly partitions: readonly {
+    readonly partition: number;
+    /** Where reading goes on, where it had come to, and how many offsets lie between. */
+    readonly from: number;
+    readonly to: number;
+    readonly offsets: number;
+  }[];
+}
+
+export interface RewindDeps {
+  readonly cluster: Cluster;
+  readonly checkpoints: CheckpointStore;
+  readonly history: HistoryStore;
+  /** Milliseconds since the epoch. */
+  readonly nowMs: number;
+  /** A generation above this one, and above all that any process was ever given. */
+  readonly raiseGeneration: (above: number) => Promise<number>;
+}
+
+interface Prepared extends RewindPreview {
+  readonly checkpoint: Checkpoint;
+  readonly history: readonly Sample[];
+}
+
+/**
+ * Says what a rewind of a pipeline that is not running would compute again.
+ *
+ * Only whole windows are computed again, each from all of its records: reading goes on where, in each partition, the first
+ * record of the first of them may lie. Earlier windows keep their results.
+ *
+ * @throws ConfigError when there is nothing to rewind, or the log or the history do not reach back so far
+ * @throws UnavailableError when the brokers are away
+ */
+export async function previewRewind(plan: Plan, target: RewindTarget, deps: RewindDeps): Promise<RewindPreview> {
+  const { checkpoint: _, history: __, ...preview } = await prepare(plan, target, deps);
+  return preview;
+}
+
+/** Does it: the next start of the pipeline computes again what `previewRewind` says. @throws as it does */
+export async function rewind(plan: Plan, target: RewindTarget, deps: RewindDeps): Promise<RewindPreview> {
+  const { checkpoint, history, ...preview } = await prepare(plan, target, deps);
+  const generation = await deps.raiseGeneration(checkpoint.generation - 1);
+  // The checkpoint first: what of the history lies behind its positions is left out at the next start.
+  await deps.checkpoints.save(plan.name, { ...checkpoint, generation });
+  await deps.history.replace(plan.name, history);
+  return { ...preview, generation };
+}
+
+async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Promise<Prepared> {
+  const checkpoint = await deps.checkpoints.load(plan.name);
+  if (!checkpoint) {
+    throw refused(plan, "it has no checkpoint yet, so there is nothing to rewind: it reads from the beginning");
+  }
+  const found = await deps.cluster.leaders(plan.topic);
+  if (!found) throw new UnavailableError(`Topic ${plan.topic} does not exist`);
+  const earliest = await deps.cluster.offsets(plan.topic, [...found.leaders.keys()], "earliest");
+  const topicId = found.id;
+  const isNewTopic = topicId !== null && checkpoint.topicId !== null && topicId !== checkpoint.topicId;
+  if (isNewTopic && target.kind !== "earliest") {
+    throw refused(
+      plan,
+      `topic ${plan.topic} was deleted and created anew, so earlier times and offsets are not in it: use --earliest`,
+    );
+  }
+  const now = checkpoint.partitions;
+  const last = now.map((partition) => new PartitionLedger(plan, partition).sample());
+  const history = isNewTopic ? [] : [...await deps.history.load(plan.name), ...last];
+  const lookback = new Lookback(plan, history);
+  const fromWindowMs = isNewTopic ? -Infinity : boundary(plan, target, { checkpoint, lookback, earliest });
+  const partitions = isNewTopic
+    ? Array.from(earliest, ([partition, position]) => PartitionLedger.fresh(plan, { partition, position }).checkpoint())
+    : now.map((partition) => rewound(plan, partition, { lookback, fromWindowMs, earliest }));
+  const generation = checkpoint.generation + 1;
+  const positions = new Map(partitions.map((partition) => [partition.partition, partition.position]));
+  const before = new Map(now.map(({ partition, position }) => [partition, position]));
+  return {
+    pipeline: plan.name,
+    fromWindowMs: fromWindowMs === -Infinity ? null : fromWindowMs,
+    generation,
+    isNewTopic,
+    partitions: partitions.map(({ partition, position: from }) => {
+      const to = isNewTopic ? from : before.get(partition)!;
+      return { partition, from, to, offsets: to - from };
+    }),
+    checkpoint: {
+      fingerprint: plan.fingerprint,
+      generation,
+      floorMs: fromWindowMs === -Infinity ? null : fromWindowMs,
+      topicId,
+      epoch: checkpoint.epoch,
+      savedAtMs: deps.nowMs,
+      // Rows of a new generation are newer than any that are there; letters are the same ones again, to be found there.
+      sinks: { results: null, setAside: isNewTopic ? null : setAsideTail(plan.topic, positions) },
+      partitions,
+      panes: [],
+    },
+    history: history.filter(({ partition, position }) => position <= positions.get(partition)!),
+  };
+}
+
+/** The start of the first window to compute again; -Infinity for all. */
+function boundary(
+  plan: Plan,
+  target: RewindTarget,
+  { checkpoint, lookback, earliest }: {
+    readonly checkpoint: Checkpoint;
+    readonly lookback: Lookback;
+    readonly earliest: ReadonlyMap<number, number>;
+  },
+): number {
+  const { sizeMs, offsetMs } = plan.window;
+  const startOf = (timeMs: number) => timeMs === -Infinity ? -Infinity : tumblingStart(timeMs, sizeMs, offsetMs);
+  const goneMs = Math.max(
+    ...checkpoint.partitions.map(({ partition }) =>
+      lookback.from(partition, earliest.get(partition) ?? 0)?.maxEventTimeMs ?? -Infinity
+    ),
+  );
+  /** All of its records, and those of the windows after it, are in the log. */
+  const firstWhole = goneMs === -Infinity ? -Infinity : startOf(goneMs) + sizeMs;
+  const wanted = target.kind === "earliest"
+    ? firstWhole
+    : target.kind === "time"
+    ? startOf(target.timeMs)
+    : startOf(timeAt(plan, target, { checkpoint, lookback }));
+  // Windows that were open when it stopped have no result yet.
+  const open = Math.min(...checkpoint.panes.flatMap(({ windows }) => [...windows]));
+  const from = Math.min(wanted, open);
+  if (from >= firstWhole) return from;
+  const reaches = new Date(firstWhole).toISOString();
+  throw refused(
+    plan,
+    `the log does not hold all records of the windows before ${reaches} any more: rewind to that or later`,
+  );
+}
+
+/** The largest event time before an offset: windows from that one on have records there, or after. */
+function timeAt(
+  plan: Plan,
+  { partition, offset }: { readonly partition: number; readonly offset: number },
+  { checkpoint, lookback }: { readonly checkpoint: Checkpoint; readonly lookback: Lookback },
+): number {
+  const saved = checkpoint.partitions.find((one) => one.partition === partition);
+  if (!saved) throw refused(plan, `it has no partition ${partition}: there are ${checkpoint.partitions.length}`);
+  if (offset > saved.position || offset < saved.start) {
+    throw refused(
+      plan,
+      `partition ${partition} was read from offset ${saved.start} to ${saved.position}: name one of these`,
+    );
+  }
+  const sample = lookback.at(partition, offset);
+  if (sample === null) {
+    const first = lookback.from(partition, saved.start)!.position;
+    throw refused(
+      plan,
+      `what is kept of its history begins at offset ${first} of partition ${partition}: name that or a later one`,
+    );
+  }
+  return sample.maxEventTimeMs ?? -Infinity;
+}
+
+/** Where a partition goes on. */
+function rewound(
+  plan: Plan,
+  now: PartitionCheckpoint,
+  { lookback, fromWindowMs, earliest }: {
+    readonly lookback: Lookback;
+    readonly fromWindowMs: number;
+    readonly earliest: ReadonlyMap<number, number>;
+  },
+): PartitionCheckpoint {
+  const { partition, start } = now;
+  if (fromWindowMs === -Infinity) return PartitionLedger.fresh(plan, { partition, position: start }).checkpoint();
+  const sample = lookback.before(partition, fromWindowMs);
+  if (sample === null || sample.position < (earliest.get(partition) ?? 0)) {
+    throw refused(
+      plan,
+      `partition ${partition} does not reach back to ${new Date(fromWindowMs).toISOString()}: rewind to a later time`,
+    );
+  }
+  return { ...sample, start, redriven: now.redriven.filter(({ offset }) => offset < sample.position) };
+}
+
+function refused(plan: Plan, problem: string): ConfigError {
+  return new ConfigError({ where: `rewind ${plan.name}`, problem });
+}
