@@ -1,29 +1,14 @@
 import assert from "node:assert/strict";
 import { startBrokerWorker } from "../../../broker/kafka/mod.ts";
-import { brokerIn, RawClient, recordBatch, temporaryFolder, valuesIn } from "./support.ts";
-
-/** Starts the broker as a process of its own and waits until it says where it listens. */
-async function child(dataDir: string): Promise<{ process: Deno.ChildProcess; port: number }> {
-  const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", new URL("./kill_child.ts", import.meta.url).pathname, dataDir],
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const reader = process.stdout.getReader();
-  const { value } = await reader.read();
-  reader.releaseLock();
-  await process.stdout.cancel();
-  return { process, port: Number(new TextDecoder().decode(value)) };
-}
+import { brokerIn, killableBroker, RawClient, recordBatch, temporaryFolder, valuesIn } from "./support.ts";
 
 Deno.test("kill -9 under load loses nothing that was acknowledged with acks=all, round after round", async () => {
   using folder = temporaryFolder();
   const acknowledged: { offset: number; value: string }[] = [];
   for (let round = 0; round < 3; round++) {
-    const { process, port } = await child(folder.path);
-    const at = { running: { host: "127.0.0.1", port } } as Parameters<typeof RawClient.open>[0];
+    const { process, broker } = await killableBroker(folder.path);
     const load = Array.from({ length: 3 }, async (_, writer) => {
-      using client = await RawClient.open(at);
+      using client = await RawClient.open(broker);
       await client.createTopic("t");
       for (let n = 0;; n++) {
         const value = `${round}/${writer}/${n} ${"x".repeat(n % 2000)}`;
@@ -55,7 +40,7 @@ Deno.test("kill -9 under load loses nothing that was acknowledged with acks=all,
 
 Deno.test("a folder in use is refused, and free at once when its broker was killed", async () => {
   using folder = temporaryFolder();
-  const { process } = await child(folder.path);
+  const { process } = await killableBroker(folder.path);
   await assert.rejects(brokerIn(folder.path), /another one uses the data folder/);
   process.kill("SIGKILL");
   await process.status;

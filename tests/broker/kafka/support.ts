@@ -17,6 +17,36 @@ export async function brokerIn(dataDir: string, options: Partial<BrokerOptions> 
   return { running, address, lines, [Symbol.asyncDispose]: () => running.close() };
 }
 
+/** Starts a broker as a process of its own, to be killed, and waits until it says where it listens. */
+export async function killableBroker(
+  dataDir: string,
+): Promise<{ process: Deno.ChildProcess; broker: TestBroker }> {
+  const process = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", new URL("./kill_child.ts", import.meta.url).pathname, dataDir],
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const reader = process.stdout.getReader();
+  const { value } = await reader.read();
+  reader.releaseLock();
+  await process.stdout.cancel();
+  const port = Number(new TextDecoder().decode(value));
+  const kill = async () => {
+    process.kill("SIGKILL");
+    await process.status;
+  };
+  const running = { host: "127.0.0.1", port, failed: new Promise<Error>(() => {}), close: kill };
+  return {
+    process,
+    broker: {
+      running: { ...running, [Symbol.asyncDispose]: kill },
+      address: `127.0.0.1:${port}`,
+      lines: [],
+      [Symbol.asyncDispose]: kill,
+    },
+  };
+}
+
 /** A folder that is removed at the end of the scope. */
 export function temporaryFolder(): { path: string } & Disposable {
   const path = Deno.makeTempDirSync({ prefix: "tailrace_broker_" });
