@@ -7,6 +7,7 @@ import { parseArgs, type ParseArgsOptionsConfig } from "node:util";
 import { BENCH_OPTIONS } from "../bench/options.ts";
 import { redact } from "../api/security/redact.ts";
 import { ConfigError } from "../pipeline/errors.ts";
+import { API_KEY_NOTE } from "./api_client.ts";
 import type { Call, Option } from "./call.ts";
 import {
   type Config,
@@ -19,6 +20,7 @@ import {
 } from "./config.ts";
 import { Exit } from "./exit.ts";
 import { key, KEY_OPTIONS } from "./keys.ts";
+import { LETTER_OPTIONS, letters } from "./letters.ts";
 import { createLogger } from "./log.ts";
 import { REPLAY_OPTIONS } from "./replay_options.ts";
 import { VERSION } from "./version.ts";
@@ -81,6 +83,14 @@ const COMMANDS: readonly Command[] = [
     options: KEY_OPTIONS,
     notes: ["A key is shown once, when it is made. With a first key the API asks everybody for one."],
     run: key,
+  },
+  {
+    name: "letters",
+    usage: "tailrace letters list | show PLACE | redrive [PLACE...] [OPTIONS]",
+    summary: "List, show and bring back late records and dead letters of a running Tailrace",
+    options: LETTER_OPTIONS,
+    notes: ["PLACE is a letter as the list shows it: late/TOPIC/PARTITION/OFFSET or dead/...", API_KEY_NOTE],
+    run: letters,
   },
   {
     name: "bench",
