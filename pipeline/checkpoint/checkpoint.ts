@@ -48,6 +48,11 @@ export interface Checkpoint {
   readonly generation: number;
   /** Windows that start before this belong to an earlier computation and stay as they are; null: none do. */
   readonly floorMs: number | null;
+  /**
+   * Windows that end at or before this had final results when the pipeline was rewound: they are replaced by final ones only, so
+   * that nobody sees them grow again. Null: there are none.
+   */
+  readonly finalBeforeMs: number | null;
   /** Kafka's id of the topic (a UUID), so that one made anew under the same name is told apart; null where brokers have none. */
   readonly topicId: string | null;
   readonly epoch: number;

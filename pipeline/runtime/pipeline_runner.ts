@@ -75,6 +75,7 @@ export class PipelineRunner {
   #windows: WindowState;
   #generation = 0;
   #floorMs: number | null = null;
+  #finalBeforeMs: number | null = null;
   #topicId: string | null = null;
   /** Windows that start at or before this cannot be computed again. */
   #goneMs = -Infinity;
@@ -296,6 +297,7 @@ export class PipelineRunner {
     this.#topicId = restored.topicId;
     this.#goneMs = restored.goneMs;
     this.#floorMs = checkpoint?.floorMs ?? null;
+    this.#finalBeforeMs = checkpoint?.finalBeforeMs ?? null;
     this.#epoch = checkpoint?.epoch ?? 0;
     this.#checkpointAtMs = checkpoint?.savedAtMs ?? null;
     this.#sampled = new Map(this.#partitions.map((ledger) => [ledger.partition, ledger.sample()]));
@@ -416,6 +418,7 @@ export class PipelineRunner {
       fingerprint: this.plan.fingerprint,
       generation: this.#generation,
       floorMs: this.#floorMs,
+      finalBeforeMs: this.#finalBeforeMs,
       topicId: this.#topicId,
       epoch: this.#epoch,
       savedAtMs: clock.now(),

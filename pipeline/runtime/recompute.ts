@@ -31,7 +31,7 @@ export async function* recompute(
   options: RecomputeOptions,
 ): AsyncGenerator<ResultRows> {
   for (const group of groups(plan, reopened)) {
-    const windows = new WindowState(plan, options.generation);
+    const windows = new WindowState(plan, options);
     for (const partitions of readings(plan, group, options)) {
       await readAgain({ plan, partitions, onlyWindows: group }, {
         ...options,

@@ -63,7 +63,8 @@ export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): 
   );
   for (const ledger of partitions) ledger.forgetBefore(earliest.get(ledger.partition)!);
   const generation = checkpoint?.generation ?? deps.generation;
-  const windows = new WindowState(plan, generation);
+  const finalBeforeMs = checkpoint?.finalBeforeMs ?? null;
+  const windows = new WindowState(plan, { generation, finalBeforeMs });
   for (const batch of checkpoint?.panes ?? []) windows.merge(batch);
   const lookback = new Lookback(plan, await committedSamples(plan, partitions, deps.history));
   const goneMs = Math.max(

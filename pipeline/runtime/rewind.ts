@@ -7,6 +7,7 @@ import { setAsideTail } from "../sinks/set_aside.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
 import { Lookback } from "./lookback.ts";
 import { PartitionLedger } from "./partition_ledger.ts";
+import { leastWatermark } from "./restore.ts";
 
 /** From where to compute again: all that the log holds, the window that holds a time, or the windows from an offset on. */
 export type RewindTarget =
@@ -111,6 +112,7 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
       fingerprint: plan.fingerprint,
       generation,
       floorMs: fromWindowMs === -Infinity ? null : fromWindowMs,
+      finalBeforeMs: finalBefore(plan, checkpoint),
       topicId,
       epoch: checkpoint.epoch,
       savedAtMs: deps.nowMs,
@@ -121,6 +123,13 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
     },
     history: history.filter(({ partition, position }) => position <= positions.get(partition)!),
   };
+}
+
+/** The end of the last window that has final results. */
+function finalBefore(plan: Plan, { partitions, finalBeforeMs }: Checkpoint): number | null {
+  const watermarkMs = leastWatermark(partitions.map((partition) => new PartitionLedger(plan, partition)));
+  const latest = Math.max(watermarkMs, finalBeforeMs ?? -Infinity);
+  return latest === -Infinity ? null : latest;
 }
 
 /** The start of the first window to compute again; -Infinity for all. */

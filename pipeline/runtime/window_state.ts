@@ -10,6 +10,12 @@ const SLOTS_FIRST = 16;
 /** More than a pane has records, so that every row of a later computation is newer than any of an earlier one. */
 export const REVISIONS_PER_GENERATION = 1e12;
 
+/** Which computation of the pipeline it is. */
+export interface Computed {
+  readonly generation?: number;
+  readonly finalBeforeMs?: number | null;
+}
+
 /** One open window: its panes, and which of them changed since they were last published. */
 interface OpenWindow {
   readonly panes: Panes;
@@ -24,10 +30,15 @@ export class WindowState {
   readonly #windows = new Map<number, OpenWindow>();
   readonly #readKey: ReturnType<typeof createKeyReader>;
   readonly #firstRevision: number;
+  readonly #finalBeforeMs: number;
 
-  /** `generation`: how often the pipeline was rewound, so that its rows replace those of the computation before. */
-  constructor(plan: Plan, generation = 0) {
+  /**
+   * @param computed.generation how often the pipeline was rewound, so that its rows replace those of the computation before
+   * @param computed.finalBeforeMs windows that end at or before this are published when they are final, and not earlier
+   */
+  constructor(plan: Plan, { generation = 0, finalBeforeMs = null }: Computed = {}) {
     this.#firstRevision = generation * REVISIONS_PER_GENERATION;
+    this.#finalBeforeMs = finalBeforeMs ?? -Infinity;
     this.#plan = plan;
     this.columns = resultColumns(plan);
     this.#readKey = createKeyReader(plan.groupBy.map(({ field }) => plan.fields[field].type));
@@ -103,7 +114,7 @@ export class WindowState {
           this.#row(values, window.panes, { slot, start, final: true });
         }
         this.#windows.delete(start);
-      } else if (early) {
+      } else if (early && start + this.#plan.window.sizeMs > this.#finalBeforeMs) {
         for (const slot of window.dirtySlots) {
           window.dirty[slot] = 0;
           this.#row(values, window.panes, { slot, start, final: false });

@@ -43,6 +43,7 @@ function saved(states: StateArray[]): readonly StateArray[] {
     fingerprint: "f",
     generation: 0,
     floorMs: null,
+    finalBeforeMs: null,
     topicId: null,
     epoch: 1,
     savedAtMs: 2,

@@ -13,6 +13,7 @@ function checkpointOf(epoch: number): Checkpoint {
     fingerprint: "f",
     generation: 0,
     floorMs: null,
+    finalBeforeMs: null,
     topicId: null,
     epoch,
     savedAtMs: 1,

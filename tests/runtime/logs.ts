@@ -59,6 +59,12 @@ export class PartitionLog {
   readonly #batches: { readonly from: number; readonly to: number; readonly bytes: Uint8Array }[] = [];
   end = 0;
 
+  /** As when the topic is deleted and made anew. */
+  clear(): void {
+    this.#batches.length = 0;
+    this.end = 0;
+  }
+
   append(records: readonly TestRecord[], compressed = false): void {
     this.#batches.push({
       from: this.end,

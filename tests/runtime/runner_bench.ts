@@ -29,6 +29,7 @@ export class RunnerBench {
   samples: Sample[] = [];
   saved: Uint8Array | null = null;
   saves = 0;
+  topicId: string | null = null;
   /** What the brokers say is the first offset of each partition. */
   earliest = 0;
   flushes = 0;
@@ -72,7 +73,7 @@ export class RunnerBench {
 
   /** What `explain` needs, over this bench's logs and what was saved here. */
   explainDeps(): ExplainDeps {
-    const { checkpoints, history, hosts, clock } = this.#deps();
+    const { checkpoints, history, hosts, clock } = this.deps();
     return { checkpoints, history, hosts, clock, signal: new AbortController().signal };
   }
 
@@ -88,10 +89,10 @@ export class RunnerBench {
   }
 
   runner(deps: Partial<RunnerDeps> = {}): PipelineRunner {
-    return new PipelineRunner(this.plan, { ...this.#deps(), ...deps });
+    return new PipelineRunner(this.plan, { ...this.deps(), ...deps });
   }
 
-  #deps(): RunnerDeps {
+  deps(): RunnerDeps {
     const store: CheckpointStore = {
       load: () => {
         this.step("load");
@@ -108,7 +109,7 @@ export class RunnerBench {
     const cluster = {
       leaders: () => {
         this.step("leaders");
-        return Promise.resolve({ topic: "t", id: null, leaders: this.logs.map(() => 1) });
+        return Promise.resolve({ topic: "t", id: this.topicId, leaders: this.logs.map(() => 1) });
       },
       offsets: (_: string, partitions: number[]) => Promise.resolve(new Map(partitions.map((p) => [p, this.earliest]))),
       close: () => Promise.resolve(),
