@@ -109,7 +109,8 @@ class RestClient implements RegistryClient {
   }
 
   async latest(subject: string): Promise<LatestSchema | null> {
-    const answer = await this.#ask<SchemaAnswer>("GET", `/subjects/${encodeURIComponent(subject)}/versions/latest`);
+    const path = `/subjects/${encodeURIComponent(subject)}/versions/latest`;
+    const answer = await this.#ask<SchemaAnswer>("GET", path, { has: { id: "number", schema: "string" } });
     if (answer === null) return null;
     return { id: answer.id, version: answer.version, schema: await this.#readSchema(answer) };
   }
@@ -118,9 +119,14 @@ class RestClient implements RegistryClient {
     const name = encodeURIComponent(subject);
     const text = JSON.stringify(schema);
     // Looked up first: needs no right to write, and works against a read-only registry.
-    const found = await this.#ask<SchemaAnswer>("POST", `/subjects/${name}`, { schema: text });
+    const found = await this.#ask<SchemaAnswer>("POST", `/subjects/${name}`, {
+      body: { schema: text },
+      has: { id: "number" },
+    });
     if (found !== null) return found.id;
-    const config = await this.#ask<{ compatibilityLevel: string }>("GET", `/config/${name}`);
+    const config = await this.#ask<{ compatibilityLevel: string }>("GET", `/config/${name}`, {
+      has: { compatibilityLevel: "string" },
+    });
     const kafkajs = await (this.#kafkajs ??= this.#loadKafkajs());
     try {
       const { id } = await kafkajs.register({ type: "AVRO", schema: text } as never, {
@@ -140,7 +146,7 @@ class RestClient implements RegistryClient {
   }
 
   async #fetchById(id: number): Promise<AvroSchema | null> {
-    const answer = await this.#ask<SchemaAnswer>("GET", `/schemas/ids/${id}`);
+    const answer = await this.#ask<SchemaAnswer>("GET", `/schemas/ids/${id}`, { has: { schema: "string" } });
     const schema = answer === null ? null : await this.#readSchema(answer);
     this.#keep(id, schema, schema === null ? this.#now() + UNKNOWN_FOR_MS : Infinity);
     return schema;
@@ -159,7 +165,7 @@ class RestClient implements RegistryClient {
     const referenced: Named[] = [];
     for (const { name, subject, version } of references) {
       const path = `/subjects/${encodeURIComponent(subject)}/versions/${version}`;
-      const found = await this.#ask<SchemaAnswer>("GET", `${path}?deleted=true`);
+      const found = await this.#ask<SchemaAnswer>("GET", `${path}?deleted=true`, { has: { schema: "string" } });
       if (found === null) {
         throw new MalformedRecordError(`the schema refers to ${subject} version ${version}, which is gone`);
       }
@@ -168,8 +174,14 @@ class RestClient implements RegistryClient {
     return withReferences(parseSchemaText(schema), referenced);
   }
 
-  /** The answer, or null when the registry says that what was asked for is not there. */
-  async #ask<T>(method: string, path: string, body?: unknown): Promise<T | null> {
+  /**
+   * The answer, which must have the fields of `has`; or null when the registry says that what was asked for is not there.
+   */
+  async #ask<T>(
+    method: string,
+    path: string,
+    { body, has }: { readonly body?: unknown; readonly has: { readonly [field in keyof T]?: "string" | "number" } },
+  ): Promise<T | null> {
     const what = `${method} ${path}`;
     const timeout = new AbortController();
     const timer = setTimeout(() => timeout.abort(), this.#timeoutMs);
@@ -201,7 +213,12 @@ class RestClient implements RegistryClient {
       // A proxy's page, or an address that is no registry's.
       throw this.#failure(what, status >= 400 ? status : null, "the answer is not JSON; is this a schema registry?");
     }
-    if (status < 400) return answer as T;
+    if (status < 400) {
+      // Something else answers in the registry's place, such as a proxy's health check: an outage, not a verdict on a record.
+      const lacking = Object.entries(has).find(([field, type]) => typeof (answer as never)?.[field] !== type);
+      if (lacking) throw this.#failure(what, null, `the answer has no ${lacking[0]}; is this a schema registry?`);
+      return answer as T;
+    }
     // 40408: the subject has no level of its own.
     if (status === 404 && (NOT_THERE.has(answer?.error_code ?? 0) || answer?.error_code === 40408)) return null;
     throw this.#failure(what, status, answer?.message ?? text.slice(0, 200));

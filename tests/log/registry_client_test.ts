@@ -110,6 +110,9 @@ Deno.test("A registry that is away, slow, failing or not a registry is unavailab
     [() => Response.json({ error_code: 404, message: "HTTP 404 Not Found" }, { status: 404 }), /HTTP 404/],
     [() => new Response("<html>", { status: 404 }), /not JSON; is this a schema registry/],
     [() => new Response("<html>"), /not JSON; is this a schema registry/],
+    [() => Response.json({ status: "ok" }), /has no schema; is this a schema registry/],
+    [() => Response.json(null), /has no schema; is this a schema registry/],
+    [() => Response.json({ schema: 5 }), /has no schema; is this a schema registry/],
   ];
   for (const [answer, pattern] of failures) {
     await using failing = answering(answer);
