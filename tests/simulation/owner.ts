@@ -56,10 +56,11 @@ export async function runOwner(process: SimProcess, around: Surroundings, option
   const folders = new PipelineFolders("d", around.disk.view((what) => process.diskPoint(what)));
   const publisher = new SimPublisher(around.kafka, process, `tailrace.${plan.name}`);
   const log = new SimCommittedLog(around.kafka, process);
-  const owned = await untilAvailable(
-    () => process.call("postgres", "to own the pipeline", () => around.postgres.own()),
-    { ...retry, signal },
-  ).catch((error) => {
+  const owned = await untilAvailable(() => {
+    // A statement is not run again by itself.
+    let claimed: ReturnType<SimPostgres["own"]> | null = null;
+    return process.call("postgres", "to own the pipeline", () => claimed ??= around.postgres.own());
+  }, { ...retry, signal }).catch((error) => {
     if (signal.aborted) return null;
     throw error;
   });
