@@ -3,47 +3,65 @@ import { startBroker } from "../../broker/kafka/mod.ts";
 import { systemClock } from "../../pipeline/clock.ts";
 import { Cluster } from "../../pipeline/log/cluster.ts";
 import "../../pipeline/log/kafkajs_timers.ts";
-import { LogPublisher } from "../../pipeline/log/log_publisher.ts";
-import { Producer } from "../../pipeline/log/producer.ts";
+import { createCommittedLog } from "../../pipeline/log/committed_log.ts";
+import { createTransactionalPublisher } from "../../pipeline/log/transactional_publisher.ts";
 import type { ResultColumn } from "../../pipeline/plan/plan.ts";
 import { createKafkaSink } from "../../pipeline/sinks/kafka.ts";
 import type { Outage, Subject } from "../contracts/sink_contract.ts";
-import { foldResults, MemoryRegistry } from "./result_topic.ts";
+import { Proxy } from "../log/proxy.ts";
+import { foldResults, MemoryRegistry, resultValues } from "./result_topic.ts";
 
 const HOST = "127.0.0.1";
+/** Where the proxy listens, at the broker's port; the broker tells clients to come there. */
+const PROXY_HOST = "127.0.0.2";
 const PARTITIONS = 3;
+const PIPELINE = "contract";
 
-/** A producer gives up this soon, so that an outage is told and does not make a write wait. */
-const DELIVERY_MS_MAX = 300;
+/** EndTxn, which decides a transaction. */
+const END_TRANSACTION = 26;
 
-/** Where the results topic is; `outage` only where the broker is the subject's own. */
+/** Where the results topic is; `outage` and `loseAnswer` only where the broker is the subject's own. */
 export interface SubjectBroker extends AsyncDisposable {
   readonly brokers: readonly string[];
   readonly outage?: Outage;
-  /** How long the producer tries; short where there are outages. */
-  readonly deliveryTimeoutMs?: number;
+  readonly loseAnswer?: () => void;
 }
 
-/** An embedded broker of the subject's own. */
+/** An embedded broker of the subject's own, behind a proxy. */
 async function embedded(): Promise<SubjectBroker> {
   const dataDir = await Deno.makeTempDir({ prefix: "tailrace-broker-" });
-  let broker = await startBroker({ host: HOST, port: 0, dataDir });
+  let broker = await startBroker({ host: HOST, port: 0, dataDir, advertisedHost: PROXY_HOST });
   const { port } = broker;
+  const proxy = new Proxy({ hostname: PROXY_HOST, port }, { hostname: HOST, port });
+  proxy.byFrame = true;
   let running = true;
   const begin = async () => {
     running = false;
     await broker.close();
   };
   const end = async () => {
-    broker = await startBroker({ host: HOST, port, dataDir });
+    broker = await startBroker({ host: HOST, port, dataDir, advertisedHost: PROXY_HOST });
     running = true;
   };
   return {
-    brokers: [`${HOST}:${port}`],
+    brokers: [proxy.address],
     outage: { begin, end, interrupt: () => begin().then(end) },
-    deliveryTimeoutMs: DELIVERY_MS_MAX,
+    loseAnswer: () => {
+      let isDecided = false;
+      proxy.onRequest = (chunk) => {
+        // Length, then the request's kind. Nothing else is on its way when it comes: all before it is answered.
+        isDecided ||= new DataView(chunk.buffer, chunk.byteOffset).getInt16(4) === END_TRANSACTION;
+        return "pass";
+      };
+      proxy.onAnswer = () => {
+        if (!isDecided) return "pass";
+        proxy.onRequest = proxy.onAnswer = () => "pass";
+        return "cut";
+      };
+    },
     async [Symbol.asyncDispose]() {
       if (running) await broker.close();
+      await proxy[Symbol.asyncDispose]();
       await Deno.remove(dataDir, { recursive: true });
     },
   };
@@ -51,31 +69,36 @@ async function embedded(): Promise<SubjectBroker> {
 
 /** A results topic on a broker, written as in production and read by a client that is not ours. */
 export async function kafkaSubject(columns: readonly ResultColumn[], start = embedded): Promise<Subject> {
-  const server = await start();
-  const { brokers, outage, deliveryTimeoutMs } = server;
+  const parts = new AsyncDisposableStack();
+  const { brokers, outage, loseAnswer } = parts.use(await start());
   const topic = `results-${crypto.randomUUID()}`;
   await createTopic(brokers, topic, PARTITIONS);
-
-  const stop = new AbortController();
-  const cluster = new Cluster(brokers, { clientId: "sink-test", ssl: false, sasl: null });
-  const publisher = new LogPublisher(
-    new Producer(cluster, { clock: systemClock, signal: stop.signal, acks: -1, deliveryTimeoutMs }),
-  );
   const registry = new MemoryRegistry();
-  const sink = await createKafkaSink({ publisher, registry, topic, columns, pipeline: "contract" });
+  const stop = new AbortController();
+  const reopen = async () => {
+    const cluster = parts.adopt(
+      new Cluster(brokers, { clientId: "sink-test", ssl: false, sasl: null }),
+      (cluster) => cluster.close(),
+    );
+    const clock = systemClock;
+    const transactionalId = `tailrace.${topic}`;
+    const publisher = createTransactionalPublisher(cluster, { transactionalId, clock, signal: stop.signal });
+    const log = createCommittedLog(cluster, { clock });
+    return parts.use(await createKafkaSink({ publisher, log, registry, topic, columns, pipeline: PIPELINE }));
+  };
+  const values = async () => (await readTopic(brokers, topic)).map(({ value }) => value!);
+  const sink = await reopen();
+  const schema = registry.subjects.get(`${topic}-value`)![0];
   return {
     sink,
+    reopen,
+    loseAnswer,
     outage,
-    read: async () => {
-      const messages = (await readTopic(brokers, topic)).flat();
-      const schema = registry.subjects.get(`${topic}-value`)![0];
-      return foldResults(columns, { schema, values: messages.map(({ value }) => value!) });
-    },
+    read: async () => foldResults(columns, { schema, values: await values() }),
+    readAll: async () => resultValues(columns, { schema, values: await values() }),
     async [Symbol.asyncDispose]() {
-      await sink[Symbol.asyncDispose]();
       stop.abort();
-      await cluster.close();
-      await server[Symbol.asyncDispose]();
+      await parts.disposeAsync();
     },
   };
 }
@@ -91,26 +114,34 @@ async function createTopic(brokers: readonly string[], topic: string, numPartiti
   await admin.disconnect();
 }
 
-/** Every message of a topic, by partition. */
-async function readTopic(brokers: readonly string[], topic: string): Promise<KafkaMessage[][]> {
+/**
+ * Every committed record of the pipeline. A mark at the end of each partition, which has no place among the results, tells
+ * when all is read that was written before it.
+ */
+async function readTopic(brokers: readonly string[], topic: string): Promise<KafkaMessage[]> {
   const kafka = quietKafka(brokers);
-  const admin = kafka.admin();
-  await admin.connect();
-  const ends = await admin.fetchTopicOffsets(topic);
-  await admin.disconnect();
-  const messages: KafkaMessage[][] = ends.map(() => []);
-  let missing = ends.reduce((sum, { high, low }) => sum + Number(high) - Number(low), 0);
-  if (missing === 0) return messages;
-  const consumer = kafka.consumer({ groupId: `${topic}-${crypto.randomUUID()}`, maxWaitTimeInMs: 50 });
+  const mark = crypto.randomUUID();
+  const producer = kafka.producer({ createPartitioner: () => ({ message }) => message.partition! });
+  await producer.connect();
+  await producer.send({
+    topic,
+    messages: Array.from({ length: PARTITIONS }, (_, partition) => ({ partition, value: mark })),
+  });
+  await producer.disconnect();
+  const messages: KafkaMessage[] = [];
+  let missing = PARTITIONS;
+  const consumer = kafka.consumer({ groupId: `${topic}-${mark}`, maxWaitTimeInMs: 50 });
   const done = Promise.withResolvers<void>();
   await consumer.connect();
   await consumer.subscribe({ topic, fromBeginning: true });
   await consumer.run({
     autoCommit: false,
     eachBatch: ({ batch }) => {
-      messages[batch.partition].push(...batch.messages);
-      missing -= batch.messages.length;
-      if (missing <= 0) done.resolve();
+      for (const message of batch.messages) {
+        if (message.headers?.pipeline?.toString() === PIPELINE) messages.push(message);
+        else if (message.value?.toString() === mark) missing--;
+      }
+      if (missing === 0) done.resolve();
       return Promise.resolve();
     },
   });
