@@ -27,6 +27,8 @@ const ELSEWHERE: ReadonlySet<number> = new Set([
   KafkaCode.coordinatorNotAvailable,
   KafkaCode.notCoordinator,
 ]);
+/** Codes that pass by themselves in a moment; a topic that is missing, say, does not. */
+const LATER: ReadonlySet<number> = new Set([...ELSEWHERE, KafkaCode.requestTimedOut, KafkaCode.concurrentTransactions]);
 /** Codes about the producer or its transaction: a repeat gets the same answer. */
 const ABOUT_TRANSACTION: ReadonlySet<number> = new Set([
   KafkaCode.outOfOrderSequence,
@@ -130,24 +132,34 @@ export class TransactionCoordinator {
     let isRepeat = false;
     for (;;) {
       signal.throwIfAborted();
+      const answer = await this.#answer(send, signal);
       let failure: Error;
-      try {
-        const { code, value } = await unlessAborted(this.#connection().then(send), signal);
-        const refused = transactionError(code, what, isRepeat);
-        if (!refused) return value;
-        if (!(refused instanceof UnavailableError)) throw refused;
-        if (ELSEWHERE.has(code)) this.#address = null;
-        failure = refused;
-      } catch (error) {
-        const isLost = error instanceof UnavailableError || error instanceof MalformedRecordError;
-        if (!isLost) throw error;
-        this.#address = null;
+      if (answer instanceof Error) {
         isRepeat = true;
-        failure = error;
+        failure = answer;
+      } else {
+        const refused = transactionError(answer.code, what, isRepeat);
+        if (!refused) return answer.value;
+        if (!LATER.has(answer.code)) throw refused;
+        failure = refused;
       }
+      if (answer instanceof Error || ELSEWHERE.has(answer.code)) this.#address = null;
       if (clock.monotonic() + pauseMs >= giveUpAt) throw new UnavailableError(failure.message, { cause: failure });
       await clock.sleep(pauseMs, signal);
       pauseMs = Math.min(2 * pauseMs, BACK_OFF_MS.most);
+    }
+  }
+
+  /** One try: what was answered, or why no answer came. */
+  async #answer<T>(
+    send: (connection: BrokerConnection) => Promise<Answer<T>>,
+    signal: AbortSignal,
+  ): Promise<Answer<T> | Error> {
+    try {
+      return await unlessAborted(this.#connection().then(send), signal);
+    } catch (error) {
+      if (!signal.aborted && (error instanceof UnavailableError || error instanceof MalformedRecordError)) return error;
+      throw error;
     }
   }
 
