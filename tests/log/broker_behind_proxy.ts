@@ -52,9 +52,9 @@ export async function fetchAll(
     fetchBytes: 1 << 18,
     positionOf: (partition) => positions.get(partition) ?? 0,
     onWaiting: () => {},
-    take: ({ partition, frame, start, end }) => {
+    take: ({ partition, frame, start, end, aborted }) => {
       const fromOffset = positions.get(partition) ?? 0;
-      const scanned = scanAll(frame.slice(start, end), { fromOffset, capacity: 1000 });
+      const scanned = scanAll(frame.slice(start, end), { fromOffset, capacity: 1000, aborted });
       all.get(partition)!.push(...scanned.records);
       positions.set(partition, scanned.nextOffset);
       if (options.done(all)) stop.abort();
