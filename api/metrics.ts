@@ -24,7 +24,7 @@ export interface Metrics {
 /** A pipeline with more partitions than this gets no figures per partition: each would be a series for ever. */
 const PARTITION_SERIES_MAX = 200;
 
-const BUCKETS = ["aggregated", "filtered", "late", "dead"] as const satisfies readonly (keyof Buckets)[];
+const BUCKETS = ["aggregated", "filtered", "late", "dead", "duplicate"] as const satisfies readonly (keyof Buckets)[];
 
 /** Makes the figures of the pipelines that `status` tells about, and of this process. */
 export function createMetrics(status: () => readonly PipelineStatus[], options: MetricsOptions = {}): Metrics {
@@ -72,6 +72,7 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
   );
   gauge("tailrace_open_windows", "Windows that may still change", (p) => p.openWindows);
   gauge("tailrace_open_panes", "Results of open windows held in memory, one per key and window", (p) => p.openPanes);
+  gauge("tailrace_in_flight_records", "Records read since the last commit", (p) => p.inFlight);
   gauge(
     "tailrace_checkpoint_age_seconds",
     "Time since the last saved checkpoint",
@@ -80,7 +81,8 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
 
   new Counter({
     name: "tailrace_records_total",
-    help: "Records read from the topic, by where they ended: aggregated, filtered, late or dead (did not decode)",
+    help:
+      "Records read from the topic, by where they ended: aggregated, filtered, late, dead (did not decode) or duplicate",
     labelNames: ["pipeline", "bucket"],
     registers,
     collect() {
@@ -88,6 +90,16 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
       for (const { name, buckets } of pipelines) {
         for (const bucket of BUCKETS) this.inc({ pipeline: name, bucket }, buckets[bucket]);
       }
+    },
+  });
+  new Counter({
+    name: "tailrace_consumed_records_total",
+    help: "Records read from the topic: the sum of tailrace_records_total over all buckets, always",
+    labelNames: ["pipeline"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { name, buckets } of pipelines) this.inc({ pipeline: name }, buckets.consumed);
     },
   });
   new Counter({

@@ -159,6 +159,7 @@ export const pipelineSchema = z.object({
   epoch: z.number(),
   checkpointAt: nullableTimestamp,
   buckets: bucketsSchema,
+  inFlight: z.number().openapi({ description: "How many of the records consumed were read since the last commit" }),
   partitions: z.array(partitionSchema),
   definition: z.object({
     where: z.string().nullable(),

@@ -208,7 +208,7 @@ function draw() {
   ratesChart.set([history.t, history.in, history.out]);
   lagChart.set([history.t, history.lag, history.delay]);
   drawWindows(pipeline);
-  drawLedger(pipeline.buckets);
+  drawLedger(pipeline.buckets, pipeline.inFlight);
   drawPartitions(pipeline.partitions);
   const { lastError } = pipeline;
   byId("error").textContent = lastError ? `${clock(lastError.at)}\n${lastError.message}` : "None since the start.";
@@ -316,9 +316,10 @@ const LEDGER = [
   ["filtered", "Filtered out", "where said no"],
   ["late", "Late", "window had closed; kept in the .late topic"],
   ["dead", "Dead letters", "did not decode; kept in the .dead topic"],
+  ["duplicate", "Duplicates", "counted before"],
 ];
 
-function drawLedger(buckets) {
+function drawLedger(buckets, inFlight) {
   const bar = el("div", { class: "bar", "aria-hidden": "true" });
   for (const [name] of LEDGER) {
     if (buckets[name] === 0) continue;
@@ -333,7 +334,7 @@ function drawLedger(buckets) {
   }
   const sum = LEDGER.reduce((total, [name]) => total + buckets[name], 0);
   const adds = sum === buckets.consumed
-    ? `${number(buckets.consumed)} records read, every one accounted for.`
+    ? `${number(buckets.consumed)} records read, every one accounted for; ${number(inFlight)} since the last commit.`
     : `${number(buckets.consumed)} records read, but ${number(sum)} accounted for.`;
   byId("ledger").replaceChildren(
     el("p", { class: sum === buckets.consumed ? "quiet" : "error-text" }, adds),

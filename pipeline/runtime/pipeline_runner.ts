@@ -270,6 +270,7 @@ export class PipelineRunner {
       epoch: this.#epoch,
       checkpointAtMs: this.#checkpointAtMs,
       buckets: this.#buckets(),
+      inFlight: this.ledger().reduce((sum, { inFlight }) => sum + inFlight, 0),
       partitions,
       definition: describe(this.plan),
     };

@@ -67,6 +67,8 @@ export interface PipelineStatus {
   /** When the last checkpoint was saved, milliseconds since the epoch; null if none yet. */
   readonly checkpointAtMs: number | null;
   readonly buckets: Buckets;
+  /** How many of `buckets.consumed` were read since the last commit. */
+  readonly inFlight: number;
   readonly partitions: readonly PartitionStatus[];
   /** What the pipeline computes, for people. */
   readonly definition: {

@@ -108,7 +108,7 @@ Deno.test({
           assert.equal(await page.locator("#rows tbody tr").count(), 12);
           const watermark = clock(new Date(START).toISOString());
           assert.deepEqual(await cells(page, "#partitions"), ["0", "700", "712", "12", "0.5 s", watermark, ""]);
-          await shows(page, "#ledger", "1,000 records read, every one accounted for.");
+          await shows(page, "#ledger", "1,000 records read, every one accounted for; 0 since the last commit.");
           await shows(page, "#error", "<b>broker</b> away");
           assert.equal(await page.locator(".chart canvas").count(), 3);
           assert.deepEqual(complaints, []);

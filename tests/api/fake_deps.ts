@@ -72,6 +72,7 @@ export function pipelineStatus(changes: Partial<PipelineStatus> = {}): PipelineS
     epoch: 0,
     checkpointAtMs: null,
     buckets: { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0, duplicate: 0 },
+    inFlight: 0,
     partitions: [],
     definition: {
       where: "status = 'approved' AND amount > 0",

@@ -4,9 +4,10 @@ import { createApp } from "../../api/app.ts";
 import { docsPage, type OpenApiDocument } from "../../api/docs_page.ts";
 import { createLiveHub } from "../../api/live.ts";
 import { PROBLEMS } from "../../api/problem.ts";
-import { QueryError } from "../../api/deps.ts";
+import { type PipelineControl, QueryError } from "../../api/deps.ts";
 import type { SecurityOptions } from "../../api/security/security.ts";
-import { UnavailableError } from "../../pipeline/errors.ts";
+import { ConfigError, ConflictError, UnavailableError } from "../../pipeline/errors.ts";
+import type { Explanation } from "../../pipeline/runtime/explain.ts";
 import { accountRows, type Fake, fakeDeps, pipelineStatus } from "./fake_deps.ts";
 import { Desk } from "../letters/desk.ts";
 import { VirtualClock } from "../virtual_clock.ts";
@@ -71,7 +72,7 @@ const CASES: readonly [
   status: number,
   ask: string,
   init?: RequestInit,
-  fake?: () => Fake,
+  fake?: () => Fake | Promise<Fake>,
 ][] = [
   ["get", "/healthz", 200, "/healthz"],
   ["get", "/readyz", 200, "/readyz"],
@@ -158,6 +159,94 @@ const LETTER_CASES: typeof CASES = [
   ["post", REDRIVE, 503, REDRIVE, JSON_POST('{"selection":{"filter":{}}}'), () => lettersOf("away")],
 ];
 
+const EXPLAIN = "/v1/explain?topic=transactions&partition=0&offset=7";
+const REWIND = `${NAME}/rewind`;
+
+/** A pipeline whose control does what a case needs. */
+function controlled(changes: Partial<PipelineControl>): () => Fake {
+  return () => {
+    const { control } = fakeDeps().deps.engine!;
+    return fakeDeps({ control: { ...control, ...changes } });
+  };
+}
+
+const entry = {
+  partition: 0,
+  start: 0,
+  position: 9,
+  consumed: 10,
+  aggregated: 9,
+  filtered: 0,
+  late: 0,
+  dead: 0,
+  duplicate: 0,
+  inFlight: 1,
+};
+
+const explanation: Explanation = {
+  pipeline: "account_minute",
+  fate: "aggregated",
+  reason: "it was in time",
+  window: { startMs: 0, endMs: 60_000 },
+  key: ["A-1"],
+  isReopening: false,
+};
+
+class OffsetGone extends Error {
+  override readonly name = "OffsetOutOfRangeError";
+}
+
+const OPERATION_CASES: typeof CASES = [
+  ["get", "/v1/ledger", 200, "/v1/ledger?pipeline=account_minute", {}, controlled({ ledger: () => [entry] })],
+  ["get", "/v1/ledger", 400, "/v1/ledger?nope=1"],
+  ["get", "/v1/ledger", 404, "/v1/ledger?pipeline=nope"],
+  ["get", "/v1/ledger", 501, "/v1/ledger", {}, edge],
+  ["get", "/v1/explain", 200, EXPLAIN, {}, controlled({ explain: () => Promise.resolve([explanation]) })],
+  ["get", "/v1/explain", 400, "/v1/explain?topic=transactions&partition=0&offset=-1"],
+  ["get", "/v1/explain", 404, "/v1/explain?topic=nope&partition=0&offset=7"],
+  ["get", "/v1/explain", 410, EXPLAIN, {}, controlled({ explain: () => Promise.reject(new OffsetGone("gone")) })],
+  ["get", "/v1/explain", 501, EXPLAIN, {}, edge],
+  ["get", "/v1/explain", 503, EXPLAIN, {}, controlled({ explain: () => Promise.reject(new UnavailableError("away")) })],
+  ["post", "/v1/pipelines/{name}/stop", 200, `${NAME}/stop`, { method: "POST" }],
+  ["post", "/v1/pipelines/{name}/stop", 404, "/v1/pipelines/nope/stop", { method: "POST" }],
+  ["post", "/v1/pipelines/{name}/stop", 501, `${NAME}/stop`, { method: "POST" }, edge],
+  ["post", "/v1/pipelines/{name}/start", 200, `${NAME}/start`, { method: "POST" }],
+  ["post", "/v1/pipelines/{name}/start", 404, "/v1/pipelines/nope/start", { method: "POST" }],
+  ["post", "/v1/pipelines/{name}/start", 501, `${NAME}/start`, { method: "POST" }, edge],
+  ["post", "/v1/pipelines/{name}/rewind", 200, REWIND, JSON_POST('{"to":"2026-05-01"}')],
+  ["post", "/v1/pipelines/{name}/rewind", 200, REWIND, JSON_POST('{"offset":7,"preview":true}')],
+  ["post", "/v1/pipelines/{name}/rewind", 400, REWIND, JSON_POST('{"offset":7,"earliest":true}')],
+  ["post", "/v1/pipelines/{name}/rewind", 400, REWIND, JSON_POST("{")],
+  ["post", "/v1/pipelines/{name}/rewind", 404, "/v1/pipelines/nope/rewind", JSON_POST('{"earliest":true}')],
+  [
+    "post",
+    "/v1/pipelines/{name}/rewind",
+    409,
+    REWIND,
+    JSON_POST('{"earliest":true}'),
+    controlled({ rewind: () => Promise.resolve(null) }),
+  ],
+  ["post", "/v1/pipelines/{name}/rewind", 413, REWIND, JSON_POST(`"${"x".repeat(2 ** 20)}"`)],
+  ["post", "/v1/pipelines/{name}/rewind", 415, REWIND, { method: "POST", body: "a=1" }],
+  [
+    "post",
+    "/v1/pipelines/{name}/rewind",
+    422,
+    REWIND,
+    JSON_POST('{"to":"2001-01-01"}'),
+    controlled({ rewind: () => Promise.reject(new ConfigError({ where: "rewind", problem: "the log begins later" })) }),
+  ],
+  ["post", "/v1/pipelines/{name}/rewind", 501, REWIND, JSON_POST('{"earliest":true}'), edge],
+  [
+    "post",
+    "/v1/pipelines/{name}/rewind",
+    503,
+    REWIND,
+    JSON_POST('{"earliest":true}'),
+    controlled({ rewind: () => Promise.reject(new UnavailableError("away")) }),
+  ],
+];
+
 const SECURITY: SecurityOptions = {
   settings: () => [{ name: "port", variable: "TAILRACE_PORT", value: "8000", origin: "default" }],
   audit: {
@@ -196,12 +285,12 @@ Deno.test("every documented route answers each documented status with the docume
   const document = await openapi();
   assert.equal(document.openapi, "3.1.0");
   const covered = new Set<string>();
-  for (const [method, path, status, ask, init, fake = busy] of CASES) {
+  for (const [method, path, status, ask, init, fake = busy] of [...CASES, ...LETTER_CASES, ...OPERATION_CASES]) {
     const where = `${method} ${path} ${status}`;
     // A hub with no room makes the 503 of the streams.
     const hub = createLiveHub({ clientsMax: status === 503 ? 0 : 1 }, new VirtualClock());
     const security = fake === edge ? undefined : SECURITY;
-    const response = await createApp(fake().deps, { hub, security }).request(ask, init);
+    const response = await createApp((await fake()).deps, { hub, security }).request(ask, init);
     assert.equal(response.status, status, where);
     const operation = document.paths![path]?.[method] as Operation | undefined;
     const content = operation?.responses[status]?.content;
