@@ -74,6 +74,12 @@ async function fetchJars(): Promise<void> {
   await Deno.rename(fresh, folder);
 }
 
+/** The class path of Apache Kafka, its clients included, fetched when it is not there. Ask `whyNoKafka` before. */
+export async function kafkaClassPath(): Promise<string> {
+  await fetchJars();
+  return join(libraryFolder(), "*");
+}
+
 /**
  * Starts a broker on free ports with an empty data folder and resolves when it answers.
  *
