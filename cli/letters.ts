@@ -192,8 +192,10 @@ async function redrive(client: ApiClient, places: readonly Place[], flags: Call[
       "say which: late/TOPIC/PARTITION/OFFSET, or a filter such as --pipeline NAME",
     );
   }
+  if ((flags.edit ?? flags["edit-base64"]) !== undefined && places.length !== 1) {
+    throw fault("--edit", "is for one letter, named by its place");
+  }
   const edit = await editOf(flags);
-  if (edit && places.length !== 1) throw fault("--edit", "is for one letter, named by its place");
   const request: Redrive = {
     selection: places.length > 0 ? { letters: [...places] } : { filter },
     dryRun: !flags.yes,
