@@ -10,7 +10,8 @@ import type { Buckets } from "../runtime/status.ts";
 import { partitionOf } from "../sinks/murmur2.ts";
 import { MemoryShardHost, MemoryTopic } from "./memory_topic.ts";
 import { type Life, Outside } from "./outside.ts";
-import { lettersOf, type TestLetter } from "./test_letters.ts";
+import type { LogRecord } from "./partition_log.ts";
+import { lettersOf, redriveHeaders, type TestLetter } from "./test_letters.ts";
 import { encodeRecords, eventTimeOf, keyOf, logRecord, type PipeOptions, timeOf } from "./test_records.ts";
 import type { TestRecord } from "./test_records.ts";
 import { newestRows, paneRows, rowsOf, type TestRow } from "./test_rows.ts";
@@ -135,6 +136,26 @@ export class TestPipeline implements AsyncDisposable {
   async pipeBytes(value: Uint8Array | null, options: Omit<PipeOptions, "schema"> = {}): Promise<void> {
     await this.#start(-Infinity);
     await this.#append([{ piped: value, value, eventTimeMs: NaN }], options);
+  }
+
+  /**
+   * Writes a late record or dead letter to its partition again, as `tailrace redrive` does; `instead` is what it is mended to.
+   *
+   * @throws ConfigError naming field and problem of what the schema does not take
+   */
+  async redrive(letter: TestLetter, instead?: TestRecord): Promise<void> {
+    const run = await this.#start(-Infinity);
+    const { schema } = this.plan;
+    const value = instead ? encodeRecords([instead], { schema, schemaId: this.schemaId })[0] : letter.kept.value;
+    await this.#write(run, letter.partition, {
+      piped: [instead ?? letter.record],
+      records: [{
+        timestampMs: this.#clock!.now(),
+        key: letter.kept.key,
+        value,
+        headers: redriveHeaders(letter, this.plan.name),
+      }],
+    });
   }
 
   /**
@@ -269,12 +290,21 @@ export class TestPipeline implements AsyncDisposable {
         "testPipeline(definition, { partitions: .. }) makes more";
       throw new ConfigError({ where: "pipe: partition", problem });
     }
-    const run = this.#run!;
     const nowMs = this.#clock!.now();
-    partitions[partition].append(
-      records.map(({ value, eventTimeMs }) => logRecord(value, options, { nowMs, eventTimeMs })),
-    );
-    this.#piped[partition].push(...records.map(({ piped }) => piped));
+    await this.#write(this.#run!, partition, {
+      piped: records.map(({ piped }) => piped),
+      records: records.map(({ value, eventTimeMs }) => logRecord(value, options, { nowMs, eventTimeMs })),
+    });
+  }
+
+  async #write(
+    run: Run,
+    partition: number,
+    { piped, records }: { readonly piped: readonly unknown[]; readonly records: readonly LogRecord[] },
+  ): Promise<void> {
+    const { partitions } = this.#topic;
+    partitions[partition].append(records);
+    for (const record of piped) this.#piped[partition].push(record);
     await this.#until(
       run,
       () => this.#partitions().every(({ partition, position }) => position === partitions[partition].end),

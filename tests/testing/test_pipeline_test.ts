@@ -259,6 +259,27 @@ Deno.test("a restart anywhere changes nothing: not results, letters, duplicates,
   for (let i = 0; i < steps.length; i++) assert.deepEqual(await play(i), undisturbed, `restarted before step ${i}`);
 });
 
+Deno.test("a late record that comes back opens its window again, once however often; a dead one can be mended", async () => {
+  await using test = await testPipeline(sales(), { partitions: 2 });
+  await test.pipe([sale("Oslo", "12:00:10"), sale("Oslo", "12:02:00")], { partition: 0 });
+  await test.pipe([sale("Oslo", "12:00:20"), sale("Oslo", "12:02:00")], { partition: 1 });
+  await test.pipe(sale("Oslo", "12:00:30"), { partition: 1, headers: { trace: "t1" } });
+  await test.pipeBytes(Uint8Array.of(1, 2, 3));
+  const [late] = test.late();
+  const [dead] = test.dead();
+  await test.redrive(late);
+  const reopened = () => test.results().map(({ n, revision, final }) => [n, revision, final]);
+  assert.deepEqual(reopened(), [[3, 3, true]]);
+  await test.restart();
+  await test.redrive(late);
+  await test.redrive(dead, sale("Rome", "12:02:10"));
+  await assert.rejects(test.redrive(dead, { id: "x" }), /record 0, at: is missing/);
+  await test.closeWindows();
+  assert.deepEqual(reopened(), [[3, 3, true], [2, 2, true], [1, 1, true]]);
+  assert.deepEqual(test.ledger(0), { ...BUCKETS, consumed: 4, aggregated: 3, dead: 1 });
+  assert.deepEqual(test.ledger(1), { ...BUCKETS, consumed: 5, aggregated: 3, late: 1, duplicate: 1 });
+});
+
 Deno.test("what the pipeline stops with is thrown by the step, and only once", async () => {
   const test = await testPipeline(sales({ deadLetters: { stopAt: { dead: 2, of: 2 } } }));
   await test.pipeBytes(Uint8Array.of(1));
