@@ -22,6 +22,16 @@ import { Exit } from "./exit.ts";
 import { key, KEY_OPTIONS } from "./keys.ts";
 import { LETTER_OPTIONS, letters } from "./letters.ts";
 import { createLogger } from "./log.ts";
+import {
+  explain,
+  EXPLAIN_OPTIONS,
+  ledger,
+  LEDGER_OPTIONS,
+  pipelines,
+  PIPELINES_OPTIONS,
+  rewind,
+  REWIND_OPTIONS,
+} from "./operations.ts";
 import { REPLAY_OPTIONS } from "./replay_options.ts";
 import { VERSION } from "./version.ts";
 
@@ -83,6 +93,38 @@ const COMMANDS: readonly Command[] = [
     options: KEY_OPTIONS,
     notes: ["A key is shown once, when it is made. With a first key the API asks everybody for one."],
     run: key,
+  },
+  {
+    name: "pipelines",
+    usage: "tailrace pipelines [stop NAME | start NAME] [OPTIONS]",
+    summary: "List the pipelines of a running Tailrace, or stop and start one",
+    options: PIPELINES_OPTIONS,
+    notes: [API_KEY_NOTE],
+    run: pipelines,
+  },
+  {
+    name: "ledger",
+    usage: "tailrace ledger [PIPELINE] [OPTIONS]",
+    summary: "Say where every record ended",
+    options: LEDGER_OPTIONS,
+    notes: [API_KEY_NOTE],
+    run: ledger,
+  },
+  {
+    name: "explain",
+    usage: "tailrace explain TOPIC PARTITION OFFSET [OPTIONS]",
+    summary: "Say what became of one record, and why",
+    options: EXPLAIN_OPTIONS,
+    notes: [API_KEY_NOTE],
+    run: explain,
+  },
+  {
+    name: "rewind",
+    usage: "tailrace rewind PIPELINE --to TIME | --offset N | --earliest [OPTIONS]",
+    summary: "Let a pipeline compute windows again, as a new revision",
+    options: REWIND_OPTIONS,
+    notes: ["Whole windows are computed again, each from all of its records; nothing is there twice.", API_KEY_NOTE],
+    run: rewind,
   },
   {
     name: "letters",

@@ -43,6 +43,8 @@ const DECODERS_MAX = 256;
 
 const UNTIMED = "the event time is null, out of range, or more than a day after the record's own timestamp";
 
+const UNFRAMED = "the value does not start with a schema id (0x00 and four bytes)";
+
 const UNKEYED = `the group key is no UTF-8 text, or longer than ${GROUP_KEY_BYTES_MAX} bytes`;
 
 const OVERDRIVEN = `${REDRIVEN_MAX} records of this partition came back already: rewind the pipeline instead`;
@@ -179,15 +181,17 @@ export class Shard {
   }
 
   async #takeRows(state: PartitionState): Promise<void> {
-    const { length, offsets, timestamps } = this.#records;
+    const { length, offsets, timestamps, data, valueStart, valueEnd } = this.#records;
     const redriven = redrivenRows(this.#records);
     let next = 0;
     for (let from = 0; from < length;) {
       const back = next < redriven.length && redriven[next].row === from ? redriven[next++] : null;
       const to = back ? from + 1 : Math.min(this.#endOfRun(from), redriven[next]?.row ?? length);
+      const id = schemaIdAt(data, valueStart[from], valueEnd[from]);
+      const reading = id < 0 ? null : this.#readings.get(id) ?? await this.#lookUp(id);
+      // From here to the new position without a wait: a flush in between would tell a half of it.
       state.fates.consumed += to - from;
-      const pending = this.#run(state, { from, to, back });
-      if (pending) await pending;
+      this.#run(state, { from, to, back }, reading);
       state.position = offsets[to - 1] + 1;
       from = to;
     }
@@ -241,36 +245,29 @@ export class Shard {
     return to;
   }
 
-  /** Processes one run; asynchronous only when its schema has to be looked up. */
-  #run(state: PartitionState, run: Run): Promise<void> | void {
+  /** Processes one run; `reading` is null where no schema is named. */
+  #run(state: PartitionState, run: Run, reading: Reading | null): void {
     const { from, to, back } = run;
-    const { data, valueStart, valueEnd, offsets } = this.#records;
+    const { valueStart, offsets } = this.#records;
     if (back !== null) {
       const isOthers = back.pipeline !== null && back.pipeline !== this.plan.name;
       if (isOthers || state.hasCounted(back.source, offsets[from])) {
         state.fates.duplicate++;
         return;
       }
-      if (!state.hasRoomFor(back.source)) return this.#setRowAside(state, from, { why: "dead", reason: OVERDRIVEN });
+      if (!state.hasRoomFor(back.source)) {
+        this.#setRowAside(state, from, { why: "dead", reason: OVERDRIVEN });
+        return;
+      }
     }
     if (valueStart[from] < 0) {
       // A null value marks a deleted key in a compacted topic; there is no event in it.
       state.fates.filtered += to - from;
-      return;
+    } else if (reading === null) {
+      for (let row = from; row < to; row++) this.#setRowAside(state, row, { why: "dead", reason: UNFRAMED });
+    } else {
+      this.#fold(state, run, reading);
     }
-    const id = schemaIdAt(data, valueStart[from], valueEnd[from]);
-    if (id < 0) {
-      for (let row = from; row < to; row++) {
-        this.#setRowAside(state, row, {
-          why: "dead",
-          reason: "the value does not start with a schema id (0x00 and four bytes)",
-        });
-      }
-      return;
-    }
-    const reading = this.#readings.get(id);
-    if (reading) return this.#fold(state, run, reading);
-    return this.#lookUp(id).then((found) => this.#fold(state, run, found));
   }
 
   async #lookUp(id: number): Promise<Reading> {

@@ -183,6 +183,7 @@ Deno.test("while the registry is away records wait: a flush in between counts no
   await new Promise((resolve) => setTimeout(resolve, 5));
   const first = shard.flush(new Map());
   assert.deepEqual([of(first).position, of(first).aggregated, first.panes.length], [2, 2, 1]);
+  assert.equal(of(first).consumed, 2, "a record that waits is not read yet");
   const second = shard.flush(new Map());
   assert.deepEqual([of(second).position, of(second).aggregated, second.panes.length], [2, 0, 0]);
   answer.resolve();

@@ -1,0 +1,173 @@
+/**
+ * What people ask of a running Tailrace and do to its pipelines, through its API: `tailrace pipelines`, `ledger`, `explain` and
+ * `rewind`.
+ *
+ * @module
+ */
+import type { z } from "@hono/zod-openapi";
+import type { explanationSchema, ledgerSchema, rewindBodySchema, rewindSchema } from "../api/operation_schemas.ts";
+import type { pipelineListSchema } from "../api/schemas.ts";
+import { ConfigError } from "../pipeline/errors.ts";
+import { API_OPTION, ApiClient } from "./api_client.ts";
+import type { Call, Option } from "./call.ts";
+import { Exit } from "./exit.ts";
+import { printable, table, terminalWidth } from "./table.ts";
+
+type Ledger = z.infer<typeof ledgerSchema>;
+type Explanation = z.infer<typeof explanationSchema>;
+type PipelineList = z.infer<typeof pipelineListSchema>;
+type Rewind = z.infer<typeof rewindSchema>;
+
+const JSON_OPTION: Option = { flag: "json", placeholder: "", help: "JSON instead of tables" };
+
+export const LEDGER_OPTIONS: readonly Option[] = [
+  { flag: "partitions", placeholder: "", help: "a line for each partition" },
+  JSON_OPTION,
+  API_OPTION,
+];
+export const EXPLAIN_OPTIONS: readonly Option[] = [JSON_OPTION, API_OPTION];
+export const PIPELINES_OPTIONS: readonly Option[] = [JSON_OPTION, API_OPTION];
+export const REWIND_OPTIONS: readonly Option[] = [
+  { flag: "to", placeholder: "TIME", help: "from the window that holds this time on: 2026-05-01T00:00Z, or ms" },
+  { flag: "offset", placeholder: "N", help: "from the windows that have records at this offset on" },
+  { flag: "partition", placeholder: "N", help: "the partition of --offset (default 0)" },
+  { flag: "earliest", placeholder: "", help: "all that the log still holds" },
+  { flag: "yes", placeholder: "", help: "do it: stop, rewind, start; without this it only tells what it would do" },
+  JSON_OPTION,
+  API_OPTION,
+];
+
+const BUCKETS = ["consumed", "aggregated", "filtered", "late", "dead", "duplicate", "inFlight"] as const;
+const count = new Intl.NumberFormat("en-US");
+
+/** `tailrace ledger [PIPELINE]`. */
+export async function ledger({ flags, positionals, signal }: Call): Promise<number> {
+  const [pipeline] = named(positionals, ["PIPELINE"], { least: 0 });
+  const query = pipeline === undefined ? "" : `?pipeline=${encodeURIComponent(pipeline)}`;
+  const told = await new ApiClient({ url: flags.api, signal }).get<Ledger>(`/v1/ledger${query}`);
+  if (flags.json !== undefined) return say(JSON.stringify(told));
+  const isByPartition = flags.partitions !== undefined;
+  const rows = told.pipelines.flatMap(({ pipeline, partitions, ...total }) => {
+    const figures = (entry: Record<(typeof BUCKETS)[number], number>) =>
+      BUCKETS.map((name) => count.format(entry[name]));
+    if (!isByPartition) return [[pipeline, ...figures(total)]];
+    return partitions.map((
+      entry,
+    ) => [pipeline, String(entry.partition), count.format(entry.position), ...figures(entry)]);
+  });
+  const head = ["pipeline", ...(isByPartition ? ["partition", "position"] : []), ...BUCKETS.slice(0, -1), "in flight"];
+  return say(table(head, rows, terminalWidth()));
+}
+
+/** `tailrace explain TOPIC PARTITION OFFSET`. */
+export async function explain({ flags, positionals, signal }: Call): Promise<number> {
+  const [topic, partition, offset] = named(positionals, ["TOPIC", "PARTITION", "OFFSET"], { least: 3 });
+  const query = new URLSearchParams({ topic, partition, offset });
+  const told = await new ApiClient({ url: flags.api, signal }).get<Explanation>(`/v1/explain?${query}`);
+  if (flags.json !== undefined) return say(JSON.stringify(told));
+  for (const { pipeline, fate, reason, window, key, outputs, row } of told.explanations) {
+    const lines: [string, string][] = [
+      ["pipeline", pipeline],
+      ["fate", fate],
+      ["why", reason],
+      ["window", window ? `${window.start} to ${window.end}` : ""],
+      ["key", key ? JSON.stringify(key) : ""],
+      ["in", outputs.join(", ")],
+      ["row now", row ? JSON.stringify(row) : ""],
+    ];
+    say(
+      lines.filter(([, text]) => text !== "").map(([name, text]) => `${name.padEnd(10)}${printable(text)}`).join("\n"),
+    );
+    say("");
+  }
+  return Exit.ok;
+}
+
+/** `tailrace pipelines [stop NAME | start NAME]`. */
+export async function pipelines({ flags, positionals, signal }: Call): Promise<number> {
+  const api = new ApiClient({ url: flags.api, signal });
+  const [verb, name] = named(positionals, ["stop or start", "NAME"], { least: positionals.length === 1 ? 2 : 0 });
+  if (verb === undefined) return list(await api.get<PipelineList>("/v1/pipelines"), flags);
+  if (verb !== "stop" && verb !== "start") {
+    throw new ConfigError({ where: "tailrace pipelines", problem: `takes stop or start, not "${verb}"` });
+  }
+  await api.post(`/v1/pipelines/${encodeURIComponent(name)}/${verb}`, {});
+  return say(verb === "stop" ? `${name} rests, with a last commit` : `${name} starts from its last commit`);
+}
+
+function list(told: PipelineList, flags: Call["flags"]): number {
+  if (flags.json !== undefined) return say(JSON.stringify(told));
+  const rows = told.pipelines.map(({ name, topic, state, rates, lagRecords, watermark, reason }) => [
+    name,
+    topic,
+    state,
+    `${count.format(Math.round(rates.inPerSecond))}/s`,
+    lagRecords === null ? "?" : count.format(lagRecords),
+    watermark ?? "",
+    reason ?? "",
+  ]);
+  return say(table(["pipeline", "topic", "state", "in", "lag", "watermark", "why"], rows, terminalWidth()));
+}
+
+/** `tailrace rewind PIPELINE --to TIME | --offset N | --earliest`. */
+export async function rewind({ flags, positionals, signal }: Call): Promise<number> {
+  const [pipeline] = named(positionals, ["PIPELINE"], { least: 1 });
+  const target = targetOf(flags);
+  const api = new ApiClient({ url: flags.api, signal });
+  const path = `/v1/pipelines/${encodeURIComponent(pipeline)}`;
+  const isMeant = flags.yes !== undefined;
+  if (isMeant) await api.post(`${path}/stop`, {});
+  // What could not be rewound goes on as it was.
+  const told = await api.post<Rewind>(`${path}/rewind`, { ...target, preview: !isMeant }).finally(() =>
+    isMeant ? api.post(`${path}/start`, {}) : undefined
+  );
+  if (flags.json !== undefined) return say(JSON.stringify(told));
+  const rows = told.partitions.map((
+    { partition, from, to, offsets },
+  ) => [String(partition), count.format(from), count.format(to), count.format(offsets)]);
+  say(table(["partition", "goes on at", "had come to", "read again"], rows, terminalWidth()));
+  const windows = told.fromWindow === null ? "All windows" : `Windows from ${told.fromWindow} on`;
+  const anew = told.isNewTopic ? " The topic is a new one of the same name: it is read from its beginning." : "";
+  return say(
+    isMeant
+      ? `\n${windows} are being computed again, as generation ${told.generation}.${anew}`
+      : `\n${windows} would be computed again, as generation ${told.generation}.${anew} Nothing was done: add --yes to do it.`,
+  );
+}
+
+function targetOf(flags: Call["flags"]): z.input<typeof rewindBodySchema> {
+  const { to, offset, partition, earliest } = flags;
+  const whole = (name: string, text: string) => {
+    if (/^\d{1,15}$/.test(text)) return Number(text);
+    throw new ConfigError({ where: `--${name}`, problem: `must be a whole number; "${text}" is not` });
+  };
+  if ([to, offset, earliest].filter((target) => target !== undefined).length !== 1) {
+    throw new ConfigError({ where: "tailrace rewind", problem: "name one of --to TIME, --offset N and --earliest" });
+  }
+  return {
+    ...(to === undefined ? {} : { to }),
+    ...(offset === undefined ? {} : { offset: whole("offset", offset) }),
+    ...(partition === undefined ? {} : { partition: whole("partition", partition) }),
+    ...(earliest === undefined ? {} : { earliest: true as const }),
+  };
+}
+
+/** The positional arguments, as many as there are names. @throws ConfigError when there are fewer than `least`, or more */
+function named(
+  given: readonly string[],
+  names: readonly string[],
+  { least }: { readonly least: number },
+): readonly string[] {
+  if (given.length >= least && given.length <= names.length) return given;
+  throw new ConfigError({
+    where: "tailrace",
+    problem: given.length < least
+      ? `${names[given.length]} is missing`
+      : `"${given[names.length]}" is one argument too many`,
+  });
+}
+
+function say(text: string): number {
+  console.log(text);
+  return Exit.ok;
+}
