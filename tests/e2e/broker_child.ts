@@ -2,5 +2,11 @@
 import { startBrokerWorker } from "../../broker/kafka/mod.ts";
 
 const [dataDir, port] = Deno.args;
-const broker = await startBrokerWorker({ host: "127.0.0.1", port: Number(port), dataDir, defaultPartitions: 4 });
+const broker = await startBrokerWorker({
+  host: "127.0.0.1",
+  port: Number(port),
+  dataDir,
+  defaultPartitions: 4,
+  log: console.error,
+});
 console.log(`listening on ${broker.port}`);

@@ -32,7 +32,8 @@ export class NotExactError extends Error {
 }
 
 export class FaultRun {
-  readonly count: number;
+  /** How many faults to inject; a kind that finds fewer says so here. */
+  count: number;
   readonly seed: number;
   readonly short: boolean;
   readonly #options: FaultRunOptions;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { sleep, until } from "../e2e/harness.ts";
 import { endsOf, headerText, readFrom, type TopicRecord } from "../e2e/topic_reader.ts";
 import type { PipelineStatus } from "../../pipeline/runtime/status.ts";
@@ -231,5 +232,5 @@ function compareStatus(
 
 function sameBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
   if (a === null || b === null) return a === b;
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+  return a.length === b.length && Buffer.compare(a, b) === 0;
 }

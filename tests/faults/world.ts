@@ -19,6 +19,8 @@ import { plainRecipe, type Recipe, startOfRun, TRANSACTION_TEXT } from "./record
 export const TOPIC = "faults";
 /** After a fault is over, everything must be read again within this. */
 const RECOVER_WITHIN_MS = 90_000;
+/** A pipeline that has failed for so long is not started again by its supervisor. */
+const GIVEN_UP_MS = 12_000;
 const RATE = 400;
 
 /** Where a part runs: in the Tailrace process, in a process of its own, or as Apache Kafka. */
@@ -80,14 +82,15 @@ export class BrokerApart implements AsyncDisposable {
     });
   }
 
+  /** SIGKILL; the data stays. */
   async kill(): Promise<void> {
-    this.#child!.kill("SIGKILL");
-    await this.#child!.exited();
-    await this.#child![Symbol.asyncDispose]();
+    const child = this.#child;
+    this.#child = null;
+    await child?.[Symbol.asyncDispose]();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#child?.[Symbol.asyncDispose]();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill();
   }
 }
 
@@ -221,9 +224,13 @@ export class World implements AsyncDisposable {
     const ends = new Map(this.load.ends);
     for (const { pipeline } of this.rules) {
       let readIn: number | null = null;
+      let failedAt: number | null = null;
       await this.tailrace!.until(`${pipeline} has read on`, async () => {
         const { state, partitions, epoch } = await this.tailrace!.status(pipeline);
-        if (state === "failed") throw new Error(`${pipeline} has failed`);
+        failedAt = state === "failed" ? failedAt ?? performance.now() : null;
+        if (failedAt !== null && performance.now() - failedAt > GIVEN_UP_MS) {
+          throw new Error(`${pipeline} was given up`);
+        }
         const positions = new Map(partitions.map(({ partition, position }) => [partition, position]));
         const isRead = [...ends].every(([partition, end]) => (positions.get(partition) ?? -1) >= end);
         if (state !== "running" || !isRead) return false;

@@ -1,9 +1,39 @@
 import type { Kind } from "../kind.ts";
+import { bombs } from "./bombs.ts";
+import { brokerKill } from "./broker_kill.ts";
+import { deliveries } from "./deliveries.ts";
+import { diskFull } from "./disk_full.ts";
+import { frozenOwner } from "./frozen_owner.ts";
+import { fsyncError } from "./fsync_error.ts";
 import { kill9 } from "./kill9.ts";
+import { killInRecovery } from "./kill_in_recovery.ts";
+import { killPoints } from "./kill_points.ts";
 import { poison } from "./poison.ts";
 import { postgresCut } from "./postgres_cut.ts";
+import { postgresDown } from "./postgres_down.ts";
 import { postgresKill } from "./postgres_kill.ts";
+import { registry } from "./registry.ts";
+import { secondMember } from "./second_member.ts";
 import { stop } from "./stop.ts";
+import { tornSegments } from "./torn_segments.ts";
 
 /** All kinds of faults, in the order they are run. */
-export const KINDS: readonly Kind[] = [kill9, stop, postgresKill, postgresCut, poison];
+export const KINDS: readonly Kind[] = [
+  kill9,
+  stop,
+  killInRecovery,
+  killPoints,
+  brokerKill,
+  postgresKill,
+  postgresCut,
+  postgresDown,
+  registry,
+  frozenOwner,
+  secondMember,
+  deliveries,
+  poison,
+  bombs,
+  diskFull,
+  fsyncError,
+  tornSegments,
+];
