@@ -70,10 +70,20 @@ export async function copyIn(sql: postgres.Sql, statement: string, bytes: Uint8A
     reject(error);
   };
   const stream = await query.writable();
+  // The client keeps the stream of a COPY that failed, and ends it when the next command is complete. To end it is to tell the
+  // server that the COPY failed; by then that may be another one. From here on nothing of this one is left to tell.
+  const forget = () => stream._destroy = (error, callback) => callback(error);
   const finished = new Promise<void>((resolve, reject) => {
-    stream.once("finish", resolve);
+    stream.once("finish", () => {
+      forget();
+      resolve();
+    });
     stream.on("error", reject);
   });
   stream.end(bytes);
-  await Promise.race([finished, failed.promise]);
+  try {
+    await Promise.race([finished, failed.promise]);
+  } finally {
+    forget();
+  }
 }

@@ -40,6 +40,20 @@ Deno.test("a COPY that meets a row already there rejects, writes nothing, and le
   });
 });
 
+Deno.test("a COPY that failed does not end the next one, though a command comes before that", async () => {
+  await withDatabase(server.url, async (sql, _another, url) => {
+    await using _sink = await createPostgresSink({ url, table: "t", columns: COLUMNS });
+    const statement = `SELECT 1;\n${STATEMENT}`;
+    await copyIn(sql, statement, encoded(rowsOf(1)));
+    for (let round = 1; round <= 3; round++) {
+      const rows = rowsOf(600, 1, 1_000 * round);
+      await assert.rejects(copyIn(sql, statement, encoded([...rows, ...rowsOf(1)])), { code: "23505" });
+      await copyIn(sql, statement, encoded(rows));
+    }
+    assert.equal((await readTable(sql, "t", COLUMNS)).length, 1 + 3 * 600);
+  });
+});
+
 Deno.test("a COPY whose connection breaks rejects", async () => {
   await withDatabase(server.url, async (sql, another, url) => {
     await using _sink = await createPostgresSink({ url, table: "t", columns: COLUMNS });

@@ -1,10 +1,14 @@
+import { fileURLToPath } from "node:url";
 import postgres from "postgres";
 import type { FieldType } from "../../pipeline/columns.ts";
 import type { ResultColumn } from "../../pipeline/plan/plan.ts";
+import { migrate } from "../../pipeline/sinks/migrate.ts";
+import { claimOwnership } from "../../pipeline/sinks/ownership.ts";
 import { createPostgresSink, type PostgresSinkOptions } from "../../pipeline/sinks/postgres.ts";
 import { identifier } from "../../pipeline/sql_text.ts";
 import type { ResultValue } from "../../pipeline/sinks/sink.ts";
 import type { MakeSubject } from "../contracts/sink_contract.ts";
+import { Proxy } from "../log/proxy.ts";
 import type { PostgresServer } from "./postgres_server.ts";
 
 let tables = 0;
@@ -19,27 +23,93 @@ export async function withClient<T>(url: string, use: (sql: postgres.Sql) => Pro
   }
 }
 
-/** A table of its own on the server, read back without the sink. */
+const MIGRATIONS = fileURLToPath(new URL("../../migrations", import.meta.url));
+
+/** A proxy before a server, that can forget the answer to a write. */
+class BeforePostgres implements AsyncDisposable {
+  #proxy: Proxy;
+  readonly #server: URL;
+  readonly port: number;
+  /** The next answer that tells of rows written is lost, and the connection with it. */
+  losesAnswer = false;
+
+  constructor(url: string) {
+    this.#server = new URL(url);
+    this.#proxy = this.#listen(0);
+    this.port = Number(this.#proxy.address.split(":")[1]);
+  }
+
+  get url(): string {
+    const url = new URL(this.#server);
+    url.port = String(this.port);
+    return url.href;
+  }
+
+  /** Nobody listens any more. */
+  async close(): Promise<void> {
+    await this.#proxy[Symbol.asyncDispose]();
+  }
+
+  open(): void {
+    this.#proxy = this.#listen(this.port);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #listen(port: number): Proxy {
+    const { hostname } = this.#server;
+    const proxy = new Proxy({ hostname, port }, { hostname, port: Number(this.#server.port) });
+    proxy.onAnswer = (chunk) => {
+      if (!this.losesAnswer || !/COPY \d|INSERT 0 \d/.test(new TextDecoder("latin1").decode(chunk))) return "pass";
+      this.losesAnswer = false;
+      return "cut";
+    };
+    return proxy;
+  }
+}
+
+/** A table of its own on the server, read back without the sink; each sink has the pipeline for itself. */
 export function postgresSubject(
   server: () => PostgresServer,
   options: Partial<PostgresSinkOptions> = {},
 ): MakeSubject {
   return async (columns) => {
     const table = `contract_${tables++}`;
-    const sink = await createPostgresSink({ url: server().url, ...options, table, columns });
+    const { url } = server();
+    const parts = new AsyncDisposableStack();
+    const proxy = parts.use(new BeforePostgres(url));
+    let processes = 0;
+    const open = async () => {
+      const token = await withClient(url, async (sql) => {
+        await migrate(sql, MIGRATIONS);
+        return (await claimOwnership(sql, { pipeline: table, process: `host:${++processes}` })).token;
+      });
+      const fence = { pipeline: table, token };
+      return parts.use(await createPostgresSink({ url: proxy.url, ...options, table, columns, fence }));
+    };
     return {
-      sink,
-      read: () => withClient(server().url, (sql) => readTable(sql, table, columns)),
+      sink: await open(),
+      reopen: open,
+      loseAnswer: () => proxy.losesAnswer = true,
+      read: () => withClient(url, (sql) => readTable(sql, table, columns)),
       outage: {
-        begin: () => server().stop(),
-        end: () => server().start(),
+        begin: async () => {
+          await proxy.close();
+          await server().stop();
+        },
+        end: async () => {
+          await server().start();
+          proxy.open();
+        },
         interrupt: () =>
-          withClient(server().url, async (sql) => {
+          withClient(url, async (sql) => {
             await sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tailrace'`;
           }),
       },
       async [Symbol.asyncDispose]() {
-        await sink[Symbol.asyncDispose]();
+        await parts.disposeAsync();
         await server().start();
       },
     };
