@@ -26,6 +26,7 @@ function payment(eventTimeMs: number, fields: Record<string, unknown> = {}) {
 
 interface ListedLetter {
   readonly kind: string;
+  readonly pipeline: string;
   readonly partition: number;
   readonly offset: number;
   readonly source: { readonly partition: number; readonly offset: number };
@@ -36,7 +37,7 @@ Deno.test("late records and dead letters come back, and count once", async (t) =
   await using folder = temporaryFolder();
   const args = [
     ...["dev", "--data", `${folder.path}/data`, ...FREE_PORTS, "--rate", "0"],
-    ...["--pipelines", "account_minute", "--partitions", "2"],
+    ...["--pipelines", "account_minute,category_declines", "--partitions", "2"],
   ];
   await using tailrace = await Tailrace.start(args);
   const letters = async (...args: string[]) => {
@@ -63,7 +64,7 @@ Deno.test("late records and dead letters come back, and count once", async (t) =
     const { rows } = await (await fetch(tailrace.url + path)).json();
     return rows[0] as { n: number; total: string; revision: number; final: boolean } | undefined;
   };
-  const buckets = async () => (await tailrace.status("account_minute")).buckets;
+  const buckets = async (pipeline = "account_minute") => (await tailrace.status(pipeline)).buckets;
 
   await tailrace.until("it takes records", async () => {
     const response = await fetch(`${tailrace.url}/readyz`);
@@ -106,6 +107,10 @@ Deno.test("late records and dead letters come back, and count once", async (t) =
     assert.deepEqual([after.total, after.final], ["10.50", true]);
     assert.ok(after.revision > before.revision, `${before.revision} to ${after.revision}`);
     assert.deepEqual((await listed("--kind", "late")).map(({ redriven }) => redriven), [true]);
+    await tailrace.until("the other pipeline, which had counted it, takes it for a duplicate", async () => {
+      const { consumed, filtered, duplicate } = await buckets("category_declines");
+      return consumed === 4 && filtered === 3 && duplicate === 1;
+    });
   });
 
   await t.step("redriven again it is skipped; forced, it is a duplicate and changes nothing", async () => {
@@ -128,7 +133,10 @@ Deno.test("late records and dead letters come back, and count once", async (t) =
     } finally {
       await producer.disconnect();
     }
-    const dead = await tailrace.until("it is a dead letter", async () => (await listed("--kind", "dead"))[0]);
+    const dead = await tailrace.until("it is a dead letter", async () => {
+      const found = await listed("--kind", "dead");
+      return found.length === 2 && found.find(({ pipeline }) => pipeline === "account_minute");
+    });
     assert.equal(dead.source.partition, first.partition);
     const refused = await runToEnd(["letters", "redrive", placeOf(dead), "--yes", "--api", tailrace.url]);
     assert.equal(refused.code, 1);
@@ -148,7 +156,7 @@ Deno.test("late records and dead letters come back, and count once", async (t) =
   await t.step("a table for people, an exit code for a letter that is not there", async () => {
     const { stdout } = await letters("list");
     assert.match(stdout, /^LETTER +RECORD'S TIME +PIPELINE/);
-    assert.equal(stdout.trim().split("\n").length, 3);
+    assert.equal(stdout.trim().split("\n").length, 4, "a head, a late record, and a dead letter of each pipeline");
     const absent = await runToEnd(["letters", "show", "late/transactions/0/999", "--api", tailrace.url]);
     assert.equal(absent.code, 2);
     assert.match(absent.stderr, /There is no such letter/);
