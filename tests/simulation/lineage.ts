@@ -6,6 +6,8 @@ import type { OracleRaise } from "./oracle.ts";
 export interface Saved {
   readonly checkpoint: Checkpoint;
   readonly parent: Saved | null;
+  /** The process that saved it. */
+  readonly by: string;
 }
 
 /**
@@ -21,7 +23,7 @@ export class Lineage {
   }
 
   /** The store of one process, watched. */
-  watch(store: CheckpointStore): CheckpointStore {
+  watch(store: CheckpointStore, by: string): CheckpointStore {
     let last: Saved | null = null;
     return {
       load: async (pipeline) => {
@@ -33,7 +35,7 @@ export class Lineage {
         return checkpoint;
       },
       save: async (pipeline, checkpoint) => {
-        const saved = { checkpoint: structuredClone(checkpoint), parent: last };
+        const saved = { checkpoint: structuredClone(checkpoint), parent: last, by };
         this.#onSave(saved);
         this.#known.set(nameOf(checkpoint), saved);
         await store.save(pipeline, checkpoint);

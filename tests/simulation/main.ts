@@ -4,6 +4,11 @@
  *     deno task sim --seeds 1000             the seeds 1 to 1000
  *     deno task sim --seeds 100 --seed 5000  the seeds 5000 to 5099
  *     deno task sim --seed 17 --trace        one seed, told step by step
+ *     deno task sim --seeds 1000 --first     up to the first that fails
+ *     deno task sim --planted                breaks the engine on purpose in many ways, and shows that each is caught
+ *     deno task sim --planted --only fsync   those with this in their names
+ *
+ * `--steps 8000` writes records and makes faults for 8,000 ms of the simulation's clock in each.
  *
  * @module
  */
@@ -17,8 +22,15 @@ const { values } = parseArgs({
     seed: { type: "string" },
     steps: { type: "string" },
     trace: { type: "boolean", default: false },
+    first: { type: "boolean", default: false },
+    planted: { type: "boolean", default: false },
+    only: { type: "string" },
   },
 });
+if (values.planted) {
+  const { plantAll } = await import("../planted/plant.ts");
+  Deno.exit(await plantAll({ only: values.only, seeds: Number(values.seeds ?? 400) }) ? 0 : 1);
+}
 const first = Number(values.seed ?? 1);
 const count = Number(values.seeds ?? (values.seed === undefined ? 200 : 1));
 const spanMs = values.steps === undefined ? undefined : Number(values.steps);
@@ -34,6 +46,7 @@ for (let seed = first; seed < first + count; seed++) {
     failed++;
     console.error(`seed ${seed} failed: ${outcome.violation.stack}`);
     console.error(`  again: deno task sim --seed ${seed}${spanMs === undefined ? "" : ` --steps ${spanMs}`} --trace`);
+    if (values.first) break;
   }
 }
 const seconds = (performance.now() - began) / 1000;

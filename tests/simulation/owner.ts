@@ -78,7 +78,7 @@ export async function runOwner(process: SimProcess, around: Surroundings, option
     cluster: () => clusterOf(process, around.source),
     sink: fanOut(sinks.map((sink) => withRetry(sink, retry))),
     setAside: setAsideWithRetry(createSetAsideSink({ publisher, log, pipeline: plan.name, topic: TOPIC }), retry),
-    checkpoints: around.lineage.watch(new FileCheckpointStore(folders)),
+    checkpoints: around.lineage.watch(new FileCheckpointStore(folders), process.name),
     history: new FileHistoryStore(folders),
     checkpointEveryMs: options.checkpointEveryMs,
     generation,

@@ -53,6 +53,17 @@ export async function simulate(seed: number, options: SimulationOptions = {}): P
   return { seed, violation, hash: trace.hash, lines: trace.lines, counts: simulation.counts };
 }
 
+/** A process under way. */
+interface Running {
+  readonly process: SimProcess;
+  readonly stop: AbortController;
+  runner: PipelineRunner | null;
+  /** The last it logged. */
+  said: string;
+  /** When it was asked to stop. */
+  askedAt: number;
+}
+
 class Simulation {
   readonly counts = {
     processes: 0,
@@ -74,7 +85,7 @@ class Simulation {
   readonly #settings;
   #last: Saved | null = null;
   #violation: Error | null = null;
-  #running: { process: SimProcess; stop: AbortController; runner: PipelineRunner | null }[] = [];
+  #running: Running[] = [];
   #isCalm = false;
   #isOver = false;
 
@@ -166,7 +177,7 @@ class Simulation {
         this.#gone(process);
       },
     });
-    const entry = { process, stop, runner: null as PipelineRunner | null, said: "" };
+    const entry: Running = { process, stop, runner: null, said: "", askedAt: Infinity };
     this.#running.push(entry);
     this.#world.note(name, "starts");
     runOwner(process, this.#around, {
@@ -184,6 +195,7 @@ class Simulation {
     }).then((isStopped) => {
       if (!process.isAlive) return;
       this.#world.note(name, isStopped ? "stopped" : "gave up");
+      if (isStopped) this.#watch(() => this.#checkStopped(entry));
       if (!isStopped) {
         this.counts.gaveUp++;
         if (!this.#hasRival(process)) this.#watch(() => this.#checkGaveUp(entry.said));
@@ -199,6 +211,30 @@ class Simulation {
     const isDelayed = this.#settings.faults.delayed > 0 && /another process holds|has taken over/.test(said);
     if (isDelayed || this.counts.processes > 1 && /another process|has taken over/.test(said)) return;
     throw new Violation(`the pipeline was given up: ${said}`);
+  }
+
+  #stop(running: Running): void {
+    running.askedAt = this.#clock.now;
+    this.#world.note(running.process.name, "is asked to stop");
+    running.stop.abort(new Error("stop"));
+  }
+
+  /** What a stop saved, it has published: all panes that the records up to there make, where open windows are published. */
+  #checkStopped({ askedAt, process }: Running): void {
+    const { plan, rules } = this.#settings;
+    const last = this.#last;
+    if (plan.emitEveryMs === null || last === null || last.by !== process.name) return;
+    if (last.checkpoint.savedAtMs < askedAt) return;
+    const raises = raisesOf(last);
+    const panes = sumPanes(
+      last.checkpoint.partitions.map(({ partition, position }) =>
+        judge(this.#around.source[partition].told, rules, { raises: raises.get(partition) ?? [], until: position })
+      ),
+    );
+    for (const [key, { n }] of panes) {
+      const revision = this.#around.postgres.rows.get(key)?.at(-2) as number ?? 0;
+      if (revision < n) throw new Violation(`a stop left ${key} at revision ${revision}, its records make ${n}`);
+    }
   }
 
   #hasRival(process: SimProcess): boolean {
@@ -248,8 +284,7 @@ class Simulation {
       () => {
         if (!newest) return;
         this.counts.stops++;
-        this.#world.note(newest.process.name, "is asked to stop");
-        newest.stop.abort(new Error("stop"));
+        this.#stop(newest);
       },
       // A second owner, started by mistake.
       () => this.#start(),
@@ -269,7 +304,7 @@ class Simulation {
     const look = () => {
       if (this.#isQuiet()) {
         this.#isFinishing = true;
-        for (const { stop } of this.#running) stop.abort(new Error("stop"));
+        for (const running of this.#running) this.#stop(running);
         if (this.#running.length === 0) this.#isOver = true;
         return;
       }
