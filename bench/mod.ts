@@ -6,6 +6,7 @@
  */
 import type { Call } from "../cli/call.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
+import { checkpoints } from "./cases/checkpoints.ts";
 import { decode } from "./cases/decode.ts";
 import { drain } from "./cases/drain.ts";
 import { fold } from "./cases/fold.ts";
@@ -31,6 +32,7 @@ const CASES: Readonly<
   produce: async (servers) => await produce(await servers()),
   drain: async (servers) => await drain(await servers()),
   live: async (servers, settings) => await live(await servers(), settings),
+  checkpoints: async (servers, settings) => await checkpoints(await servers(), settings),
 };
 
 /** Runs the cases and prints a line of JSON for each, then a table. */

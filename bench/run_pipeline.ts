@@ -1,3 +1,5 @@
+import postgres from "postgres";
+import { projectPath } from "../cli/paths.ts";
 import { FileHistoryStore } from "../pipeline/checkpoint/file_history.ts";
 import { PipelineFolders } from "../pipeline/checkpoint/pipeline_folders.ts";
 import { FileCheckpointStore } from "../pipeline/checkpoint/file_store.ts";
@@ -6,6 +8,8 @@ import { Cluster } from "../pipeline/log/cluster.ts";
 import { type Plan, resultColumns } from "../pipeline/plan/plan.ts";
 import { PipelineRunner } from "../pipeline/runtime/pipeline_runner.ts";
 import { ThreadShardHost } from "../pipeline/runtime/thread_shard_host.ts";
+import { migrate } from "../pipeline/sinks/migrate.ts";
+import { claimOwnership, type Fence } from "../pipeline/sinks/ownership.ts";
 import { createPostgresSink } from "../pipeline/sinks/postgres.ts";
 import { NO_POSITION, type ResultRows } from "../pipeline/sinks/sink.ts";
 import { NO_SECURITY, type Servers } from "./servers.ts";
@@ -17,18 +21,28 @@ export interface RunningPipeline {
 
 const WORKERS = 2;
 
-/** Runs a plan as `tailrace run` does: two worker threads, checkpoints, results in PostgreSQL. */
+/**
+ * Runs a plan as `tailrace run` does: two worker threads, checkpoints, an owner, results in PostgreSQL.
+ *
+ * @param options.checkpointEveryMs 5 s as users have it; Infinity saves only at the start and the end
+ */
 export async function runPipeline(
   servers: Servers,
   plan: Plan,
-  onRows: (rows: ResultRows) => void,
+  { onRows, checkpointEveryMs = 5_000 }: {
+    readonly onRows: (rows: ResultRows) => void;
+    readonly checkpointEveryMs?: number;
+  },
 ): Promise<RunningPipeline> {
   const parts = new AsyncDisposableStack();
   const cluster = { clientId: "tailrace-bench", ...NO_SECURITY };
   const source = { brokers: servers.brokers, cluster, registry: { url: servers.registryUrl } };
   const [{ table }] = plan.sinks.filter((sink) => sink.kind === "postgres");
   const columns = resultColumns(plan);
-  const sink = parts.use(await createPostgresSink({ url: servers.databaseUrl, table, columns, pipeline: plan.name }));
+  const fence = await ownerOf(plan.name, servers.databaseUrl);
+  const sink = parts.use(
+    await createPostgresSink({ url: servers.databaseUrl, table, columns, pipeline: plan.name, fence }),
+  );
   const folders = new PipelineFolders(`${servers.folder}/checkpoints-${plan.name}-${Date.now()}`);
   const runner = new PipelineRunner(plan, {
     clock: systemClock,
@@ -43,7 +57,7 @@ export async function runPipeline(
     checkpoints: new FileCheckpointStore(folders),
     history: new FileHistoryStore(folders),
     generation: 0,
-    checkpointEveryMs: 5_000,
+    checkpointEveryMs,
     onRows,
     onSaved: () => {},
   });
@@ -58,4 +72,15 @@ export async function runPipeline(
       await parts.disposeAsync();
     },
   };
+}
+
+async function ownerOf(pipeline: string, databaseUrl: string): Promise<Fence> {
+  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
+  try {
+    await migrate(sql, projectPath("migrations"));
+    const { token } = await claimOwnership(sql, { pipeline, process: `bench:${Deno.pid}` });
+    return { pipeline, token };
+  } finally {
+    await sql.end();
+  }
 }

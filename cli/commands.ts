@@ -137,7 +137,7 @@ const COMMANDS: readonly Command[] = [
   {
     name: "bench",
     usage: "tailrace bench [OPTIONS]",
-    summary: "Measure how fast this machine does it: decode, fold, produce, drain, live",
+    summary: "Measure how fast this machine does it: decode, fold, produce, drain, live, checkpoints",
     options: BENCH_OPTIONS,
     run: async (call) => await (await import("../bench/mod.ts")).bench(call),
   },

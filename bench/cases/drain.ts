@@ -3,6 +3,7 @@ import { type Measured, Meter, round } from "../measure.ts";
 import { racePlan } from "../plan.ts";
 import { runPipeline } from "../run_pipeline.ts";
 import { dropTable, ensureTopic, load, type Servers } from "../servers.ts";
+import type { ResultRows } from "../../pipeline/sinks/sink.ts";
 import { Cluster } from "../../pipeline/log/cluster.ts";
 import { expectedRows, rowId } from "../workload.ts";
 import { NO_SECURITY } from "../servers.ts";
@@ -11,8 +12,15 @@ const RECORDS = 5_000_000;
 const TOPIC = "bench.tx";
 const TABLE = "bench_tailrace";
 
-/** A full topic read from its start: from the start of reading to the last row durable in PostgreSQL. */
-export async function drain(servers: Servers): Promise<Measured> {
+/**
+ * A full topic read from its start: from the start of reading to the last row durable in PostgreSQL.
+ *
+ * @param options.checkpointEveryMs as `runPipeline` takes it
+ */
+export async function drain(
+  servers: Servers,
+  options: { readonly checkpointEveryMs?: number } = {},
+): Promise<Measured> {
   await fill(servers);
   await dropTable(servers, TABLE);
   const done = Promise.withResolvers<void>();
@@ -20,7 +28,7 @@ export async function drain(servers: Servers): Promise<Measured> {
   let folded = 0;
   const meter = new Meter();
   const began = performance.now();
-  const { runner, stop } = await runPipeline(servers, racePlan(TOPIC, TABLE), (rows) => {
+  const onRows = (rows: ResultRows) => {
     const [accounts, windows] = rows.values;
     const counts = rows.values[rows.columns.findIndex(({ role }) => role === "revision")];
     for (let row = 0; row < rows.length; row++) {
@@ -29,7 +37,8 @@ export async function drain(servers: Servers): Promise<Measured> {
       revisions.set(id, counts[row] as number);
     }
     if (folded === RECORDS) done.resolve();
-  });
+  };
+  const { runner, stop } = await runPipeline(servers, racePlan(TOPIC, TABLE), { onRows, ...options });
   const watch = setInterval(() => {
     const { state, reason } = runner.status();
     if (state === "failed") done.reject(new Error(reason ?? state));

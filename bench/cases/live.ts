@@ -22,19 +22,18 @@ const CATCH_UP_MS = 30_000;
  */
 export async function live(
   servers: Servers,
-  options: { readonly rate: number; readonly seconds: number },
+  options: { readonly rate: number; readonly seconds: number; readonly checkpointEveryMs?: number },
 ): Promise<Measured> {
-  const { rate, seconds } = options;
+  const { rate, seconds, checkpointEveryMs } = options;
   const topic = `bench.live.${Date.now()}`;
   await ensureTopic(servers, topic);
   await dropTable(servers, TABLE);
   const plan = racePlan(topic, TABLE, { windowMs: WINDOW_MS });
   const listeners = new Set<(pipeline: string, rows: ResultRows) => void>();
-  const { runner, stop } = await runPipeline(
-    servers,
-    plan,
-    (rows) => listeners.forEach((listener) => listener(plan.name, rows)),
-  );
+  const { runner, stop } = await runPipeline(servers, plan, {
+    onRows: (rows) => listeners.forEach((listener) => listener(plan.name, rows)),
+    checkpointEveryMs,
+  });
   const hub = createLiveHub({}, systemClock);
   const app = createApp({
     pipelines: [{ name: plan.name, columns: resultColumns(plan) }],
