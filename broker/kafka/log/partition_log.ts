@@ -159,7 +159,9 @@ export class PartitionLog {
     const end = this.lastStableOffset;
     if (offset >= end || !this.#transactions.hasAborted) return [];
     const { segment, position } = this.#locate(offset);
-    return this.#transactions.aborted(offset, Math.min(end, segment.offsetBehind(position + bytesMax)));
+    // A reader may get one batch even when it asked for no bytes.
+    const behind = segment.offsetBehind(position + Math.max(bytesMax, 1));
+    return this.#transactions.aborted(offset, Math.min(end, behind));
   }
 
   get sizeBytes(): number {
@@ -510,13 +512,14 @@ export class PartitionLog {
   #recoverProducers(nowMs: number): void {
     let from = this.startOffset;
     const snapshot = readSnapshot(this.#snapshotPath);
-    if (snapshot !== null && snapshot.endOffset <= this.endOffset) {
+    if (snapshot !== null && snapshot.endOffset >= from && snapshot.endOffset <= this.endOffset) {
       this.#producers = Producers.restore(snapshot.producers);
       this.#transactions = new PartitionTransactions(snapshot.transactions);
       this.#transactions.forgetBefore(from);
-      from = Math.max(from, snapshot.endOffset);
+      from = snapshot.endOffset;
     } else if (snapshot !== null) {
-      // It tells of records that a power cut took back; once the log has grown again it would seem to fit.
+      // What came between it and the log has been removed, or it tells of records that a power cut took back: once the log had
+      // grown again it would seem to fit.
       Deno.removeSync(this.#snapshotPath);
     }
     for (const segment of this.#segments) {
