@@ -7,7 +7,7 @@
  */
 import { realpathSync } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, dirname, join, relative } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { ConfigError } from "../pipeline/errors.ts";
 
 export interface PostgresBinaries {
@@ -67,16 +67,13 @@ async function linkLibraries(native: string, linkDir: string): Promise<boolean> 
     throw error;
   }
   const root = dirname(native);
-  const make = async (target: string, source: string) => {
-    try {
-      await Deno.symlink(source, target);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    }
+  const ifAbsent = (error: unknown) => {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
   };
   try {
     for (const { source, target } of links) {
-      await make(join(root, target), relative(dirname(target), source));
+      // A second name instead of a symbolic link, which Deno lets those make only who may write everywhere.
+      await Deno.link(join(root, source), join(root, target)).catch(ifAbsent);
     }
     return true;
   } catch {
@@ -85,7 +82,7 @@ async function linkLibraries(native: string, linkDir: string): Promise<boolean> 
     for (const { source, target } of links) {
       const link = join(linkDir, basename(target));
       await Deno.remove(link).catch(() => {});
-      await make(link, join(root, source));
+      await Deno.symlink(join(root, source), link).catch(ifAbsent);
     }
     return false;
   }

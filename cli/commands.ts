@@ -32,6 +32,7 @@ import {
   rewind,
   REWIND_OPTIONS,
 } from "./operations.ts";
+import { withPermissionHint } from "./permission_hint.ts";
 import { REPLAY_OPTIONS } from "./replay_options.ts";
 import { VERSION } from "./version.ts";
 
@@ -187,7 +188,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
       for (const { where, problem } of error.faults) console.error(redact(`  ${where}: ${problem}`));
       return Exit.misconfigured;
     }
-    log.error(`tailrace ${command.name} failed: ${(error as Error).message}`);
+    log.error(`tailrace ${command.name} failed: ${withPermissionHint(error as Error)}`);
     if ((error as Error).name !== "UnavailableError") console.error(redact((error as Error).stack ?? ""));
     return Exit.failed;
   } finally {
@@ -216,7 +217,7 @@ async function readFile(path: string | undefined): Promise<{ path: string; conte
 
 /** Of a text that is no JSON only the place: the message quotes what stands there, which may be a password. */
 function whyUnreadable(error: Error): string {
-  if (!(error instanceof SyntaxError)) return error.message;
+  if (!(error instanceof SyntaxError)) return withPermissionHint(error);
   const place = /\(line \d+ column \d+\)|position \d+/.exec(error.message);
   return `it is not JSON${place ? ` ${place[0]}` : ""}`;
 }

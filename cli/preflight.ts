@@ -3,6 +3,7 @@ import { isLoopback, loopbackAddress } from "../broker/host.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
 import type { Config } from "./config.ts";
 import { takenPort } from "./embedded.ts";
+import { withPermissionHint } from "./permission_hint.ts";
 
 /**
  * Takes the data folder for this process and looks whether the ports are free and the API has keys where it needs them, so that
@@ -49,7 +50,7 @@ async function takeFolder(path: string): Promise<Disposable | Fault> {
     file.close();
     return { where, problem: `${path} is in use by another running Tailrace: stop it, or choose another folder` };
   } catch (error) {
-    return { where, problem: `${path} cannot be written: ${(error as Error).message}` };
+    return { where, problem: `${path} cannot be written: ${withPermissionHint(error as Error)}` };
   }
 }
 

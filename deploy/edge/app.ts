@@ -26,5 +26,5 @@ export async function createEdgeApp(sql: postgres.Sql, version: string): Promise
     },
     asset: () => Promise.resolve(null),
     version,
-  });
+  }, { security: { anonymous: "viewer" } });
 }

@@ -285,10 +285,11 @@ export function isRunning(pid: number): boolean {
   return stat !== "" && !/\) Z /.test(stat);
 }
 
-/** `deno run` with the flags of the task, so that a missing permission fails here and not at the user's. */
+/** `deno run` with the flags of the command's task, so that a missing permission fails here and not at the user's. */
 export function commandLine(args: readonly string[]): string[] {
   const { tasks } = JSON.parse(Deno.readTextFileSync(`${PROJECT}deno.json`));
-  const [, ...words] = (tasks.dev.command as string).split(" ");
+  const task = tasks[args[0]] ?? tasks.dev;
+  const [, ...words] = (task.command as string).split(" ");
   const flags = words.slice(0, words.indexOf("main.ts"));
   return [Deno.execPath(), ...flags, `${PROJECT}main.ts`, ...args];
 }
