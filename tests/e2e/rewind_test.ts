@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { assertResultsTopicAgrees, assertTablesAreExact } from "./exactness.ts";
+import { FREE_PORTS, runToEnd, Tailrace, temporaryFolder } from "./harness.ts";
+
+const PIPELINE = "account_minute";
+
+async function tailraceCommand(tailrace: Tailrace, ...args: string[]) {
+  return await runToEnd([...args, "--api", tailrace.url]);
+}
+
+Deno.test("a rewind, and a start without the checkpoint, compute the same rows again as new revisions", async () => {
+  await using folder = temporaryFolder();
+  const args = ["dev", "--data", `${folder.path}/data`, ...FREE_PORTS, "--checkpoint-every", "1"];
+  {
+    await using tailrace = await Tailrace.start([...args, "--rate", "1000"]);
+    await tailrace.until(
+      "records are being aggregated",
+      async () => (await tailrace.status(PIPELINE)).buckets.aggregated > 60_000,
+    );
+    assert.equal((await tailrace.stop()).code, 0);
+  }
+  {
+    await using tailrace = await Tailrace.start([...args, "--rate", "0"]);
+    await assertTablesAreExact(tailrace, [PIPELINE]);
+    const preview = await tailraceCommand(tailrace, "rewind", PIPELINE, "--earliest");
+    assert.match(preview.stdout, /All windows would be computed again, as generation 1\. Nothing was done/);
+    const done = await tailraceCommand(tailrace, "rewind", PIPELINE, "--earliest", "--yes");
+    assert.match(done.stdout, /All windows are being computed again, as generation 1\./);
+    const { records } = await assertTablesAreExact(tailrace, [PIPELINE]);
+    await assertGeneration(tailrace, 1);
+    await assertResultsTopicAgrees(tailrace);
+    const explained = await tailraceCommand(tailrace, "explain", "transactions", "0", "5", "--json");
+    const [{ fate, row }] = JSON.parse(explained.stdout).explanations;
+    assert.ok(fate === "filtered" || Math.floor(row.revision / 1e12) === 1, explained.stdout);
+    const ledger = JSON.parse((await tailraceCommand(tailrace, "ledger", PIPELINE, "--json")).stdout).pipelines[0];
+    assert.equal(ledger.consumed, records, "every record is counted once, however often it was read");
+    assert.equal((await tailrace.stop()).code, 0);
+  }
+  await Deno.remove(`${folder.path}/data/checkpoints`, { recursive: true });
+  await using tailrace = await Tailrace.start([...args, "--rate", "0"]);
+  await assertTablesAreExact(tailrace, [PIPELINE]);
+  await assertGeneration(tailrace, 2);
+  await assertResultsTopicAgrees(tailrace);
+});
+
+Deno.test("a pipeline is stopped and started by hand, and a command that cannot be done says why", async () => {
+  await using folder = temporaryFolder();
+  await using tailrace = await Tailrace.start(["dev", "--data", `${folder.path}/data`, ...FREE_PORTS, "--rate", "100"]);
+  await tailrace.until("it runs", async () => (await tailrace.status(PIPELINE)).state === "running");
+  assert.match((await tailraceCommand(tailrace, "pipelines", "stop", PIPELINE)).stdout, /account_minute rests/);
+  assert.equal((await tailrace.status(PIPELINE)).state, "stopped");
+  assert.match((await tailraceCommand(tailrace, "pipelines")).stdout, /account_minute +transactions +stopped/);
+  assert.match((await tailraceCommand(tailrace, "pipelines", "start", PIPELINE)).stdout, /starts from its last commit/);
+  await tailrace.until("it runs again", async () => (await tailrace.status(PIPELINE)).state === "running");
+  const unknown = await tailraceCommand(tailrace, "rewind", "nope", "--earliest");
+  assert.equal(unknown.code, 2);
+  assert.match(unknown.stderr, /there is no pipeline "nope"; there are: account_minute/);
+  const unsaid = await tailraceCommand(tailrace, "rewind", PIPELINE);
+  assert.equal(unsaid.code, 2);
+  assert.match(unsaid.stderr, /name one of --to TIME, --offset N and --earliest/);
+});
+
+/** Every row of the table is of this computation. */
+async function assertGeneration(tailrace: Tailrace, generation: number): Promise<void> {
+  const response = await fetch(`${tailrace.url}/v1/pipelines/${PIPELINE}/results?limit=1000&final=true`);
+  const { rows } = await response.json() as { rows: { revision: number }[] };
+  assert.ok(rows.length > 0);
+  assert.deepEqual([...new Set(rows.map(({ revision }) => Math.floor(revision / 1e12)))], [generation]);
+}
