@@ -25,6 +25,8 @@ export interface SubjectBroker extends AsyncDisposable {
   readonly brokers: readonly string[];
   readonly outage?: Outage;
   readonly loseAnswer?: () => void;
+  /** Cuts all connections instead of passing on the answer that is the `count`th from now. */
+  readonly cutAtAnswer?: (count: number) => void;
 }
 
 /** An embedded broker of the subject's own, behind a proxy. */
@@ -59,6 +61,14 @@ async function embedded(): Promise<SubjectBroker> {
         return "cut";
       };
     },
+    cutAtAnswer: (count) => {
+      proxy.onAnswer = () => {
+        if (--count > 0) return "pass";
+        proxy.onAnswer = () => "pass";
+        proxy.cut();
+        return "cut";
+      };
+    },
     async [Symbol.asyncDispose]() {
       if (running) await broker.close();
       await proxy[Symbol.asyncDispose]();
@@ -68,9 +78,12 @@ async function embedded(): Promise<SubjectBroker> {
 }
 
 /** A results topic on a broker, written as in production and read by a client that is not ours. */
-export async function kafkaSubject(columns: readonly ResultColumn[], start = embedded): Promise<Subject> {
+export async function kafkaSubject(
+  columns: readonly ResultColumn[],
+  start = embedded,
+): Promise<Subject & Pick<SubjectBroker, "cutAtAnswer">> {
   const parts = new AsyncDisposableStack();
-  const { brokers, outage, loseAnswer } = parts.use(await start());
+  const { brokers, outage, loseAnswer, cutAtAnswer } = parts.use(await start());
   const topic = `results-${crypto.randomUUID()}`;
   await createTopic(brokers, topic, PARTITIONS);
   const registry = new MemoryRegistry();
@@ -93,6 +106,7 @@ export async function kafkaSubject(columns: readonly ResultColumn[], start = emb
     sink,
     reopen,
     loseAnswer,
+    cutAtAnswer,
     outage,
     read: async () => foldResults(columns, { schema, values: await values() }),
     readAll: async () => resultValues(columns, { schema, values: await values() }),
