@@ -201,11 +201,11 @@ export class World implements AsyncDisposable {
     await this.forget();
   }
 
-  /** Ctrl-C. @throws when it does not end with code 0 */
-  async stop(): Promise<void> {
+  /** Ctrl-C. @throws when it does not end with the code expected, 0 unless told */
+  async stop(expected: { readonly code: number } = { code: 0 }): Promise<void> {
     const { code, stderr } = await this.tailrace!.stop();
     await this.forget();
-    if (code !== 0) throw new Error(`Ctrl-C ended it with code ${code}: ${stderr.slice(-2_000)}`);
+    if (code !== expected.code) throw new Error(`Ctrl-C ended it with code ${code}: ${stderr.slice(-2_000)}`);
   }
 
   /** Lets go of a process that has ended. */
@@ -294,6 +294,14 @@ export class World implements AsyncDisposable {
     this.load.resume();
     await until("the first records are acknowledged", () => acknowledged.count > 0);
     await sleep(200);
+  }
+}
+
+/** What a data folder has saved of its pipelines. */
+export async function copyCheckpoints(from: string, to: string): Promise<void> {
+  await Deno.mkdir(`${to}/checkpoints`, { recursive: true });
+  for await (const { name, isFile } of Deno.readDir(`${from}/checkpoints`)) {
+    if (isFile) await Deno.copyFile(`${from}/checkpoints/${name}`, `${to}/checkpoints/${name}`);
   }
 }
 

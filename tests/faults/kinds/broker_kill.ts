@@ -10,7 +10,7 @@ const APACHE_EVERY = 5;
 export const brokerKill: Kind = {
   name: "broker-kill",
   what: "kill -9 and restart of the embedded broker, and of Apache Kafka",
-  counts: { full: 200, short: 4 },
+  counts: { full: 200, short: 5 },
   async run(run) {
     const why = await whyNoKafka();
     const apache = why === null ? Math.floor(run.count / APACHE_EVERY) : 0;

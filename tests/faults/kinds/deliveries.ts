@@ -28,7 +28,7 @@ function unruly(seed: number, schemaId: number, startMs: number): Recipe {
 export const deliveries: Kind = {
   name: "deliveries",
   what: "duplicate, reordered and late deliveries, with kills",
-  counts: { full: 20_000, short: 2_000 },
+  counts: { full: 20_000, short: 1_000 },
   async run(run) {
     const startMs = startOfRun();
     await using world = await run.world({

@@ -1,6 +1,6 @@
 import { sleep, type Tailrace, until } from "../../e2e/harness.ts";
 import type { FaultRun, Kind } from "../kind.ts";
-import type { World } from "../world.ts";
+import { copyCheckpoints, type World } from "../world.ts";
 
 const CHECK_EVERY = 20;
 /** How long the older one may take to find out. */
@@ -13,7 +13,7 @@ const LONG_MS = 75_000;
 export const frozenOwner: Kind = {
   name: "frozen-owner",
   what: "SIGSTOP of the owner, a second one takes over, SIGCONT: the older stops and nothing of it sticks",
-  counts: { full: 300, short: 3 },
+  counts: { full: 300, short: 2 },
   async run(run) {
     await using world = await run.world({ broker: "apart", postgres: "apart" });
     await using folders = new AsyncDisposableStack();
@@ -43,13 +43,6 @@ export const frozenOwner: Kind = {
     await run.finish(world);
   },
 };
-
-async function copyCheckpoints(from: string, to: string): Promise<void> {
-  await Deno.mkdir(`${to}/checkpoints`, { recursive: true });
-  for await (const { name, isFile } of Deno.readDir(`${from}/checkpoints`)) {
-    if (isFile) await Deno.copyFile(`${from}/checkpoints/${name}`, `${to}/checkpoints/${name}`);
-  }
-}
 
 /** The older one must say that another took over, and must have stopped. */
 async function isFenced(older: Tailrace, world: World, run: FaultRun): Promise<void> {

@@ -7,7 +7,7 @@ const CHECK_EVERY = 10;
 export const fsyncError: Kind = {
   name: "fsync-error",
   what: "fsync and fdatasync fail with EIO under load, then a start on a disk that works",
-  counts: { full: 60, short: 3 },
+  counts: { full: 60, short: 2 },
   async run(run) {
     if (!await isInstalled("strace")) {
       run.remarks.push("left out: strace is not installed");

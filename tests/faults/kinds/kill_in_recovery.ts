@@ -9,7 +9,7 @@ const START_MS = 900;
 export const killInRecovery: Kind = {
   name: "kill-in-recovery",
   what: "kill -9 while it recovers from kill -9, several times in a row",
-  counts: { full: 200, short: 6 },
+  counts: { full: 200, short: 4 },
   async run(run) {
     await using world = await run.world();
     let unrecovered = 0;

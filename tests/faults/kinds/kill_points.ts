@@ -22,7 +22,7 @@ interface Point {
 export const killPoints: Kind = {
   name: "kill-points",
   what: "kill -9 at every write, fsync, rename, send and answer that a counting run finds",
-  counts: { full: Infinity, short: 8 },
+  counts: { full: Infinity, short: 6 },
   async run(run) {
     await using world = await run.world({ rate: 150 });
     const points = await countPoints(world);

@@ -29,7 +29,7 @@ const WAYS: readonly Way[] = [
 export const postgresCut: Kind = {
   name: "postgres-cut",
   what: "the connection to PostgreSQL cut, halved, delayed, black-holed at each statement in turn; its reply lost",
-  counts: { full: 500, short: 14 },
+  counts: { full: 500, short: 7 },
   async run(run) {
     await using parts = new AsyncDisposableStack();
     let proxy: Proxy | null = null;

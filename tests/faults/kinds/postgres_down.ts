@@ -11,7 +11,7 @@ const LOOK_MS = 500;
 /** PostgreSQL is away for minutes while records come as fast as they can be sent. */
 export const postgresDown: Kind = {
   name: "postgres-down",
-  what: "PostgreSQL away under full load: 3 minutes in a full run, 15 seconds in a short one; memory flat",
+  what: "PostgreSQL away under full load: 3 minutes in a full run, 10 seconds in a short one; memory flat",
   counts: { full: 2, short: 1 },
   async run(run) {
     await using world = await run.world({ postgres: "apart", rate: run.short ? 3_000 : 15_000 });
@@ -23,7 +23,7 @@ export const postgresDown: Kind = {
       await sleep(3_000);
       const before = memoryBytes(pid);
       let most = before;
-      for (const end = performance.now() + (run.short ? 12_000 : 177_000); performance.now() < end;) {
+      for (const end = performance.now() + (run.short ? 7_000 : 177_000); performance.now() < end;) {
         await sleep(LOOK_MS);
         most = Math.max(most, memoryBytes(pid));
       }

@@ -10,7 +10,7 @@ const WHOLE_EVERY = 4;
 export const postgresKill: Kind = {
   name: "postgres-kill",
   what: "SIGKILL of PostgreSQL or one of its processes",
-  counts: { full: 500, short: 5 },
+  counts: { full: 500, short: 3 },
   async run(run) {
     await using world = await run.world({ postgres: "apart" });
     const server = world.postgres!;

@@ -1,27 +1,27 @@
 import { sleep } from "../../e2e/harness.ts";
 import { kafkaAt } from "../../e2e/topic_reader.ts";
 import type { Kind } from "../kind.ts";
-import { TOPIC, type World } from "../world.ts";
+import { copyCheckpoints, TOPIC, type World } from "../world.ts";
 
 const CHECK_EVERY = 20;
-/** Of so many one is a second process on the same pipeline, the others are consumers in its group. */
-const PROCESS_EVERY = 3;
 
 /** Others come into the pipeline's group and leave it; a second process takes the pipeline over and ends. */
 export const secondMember: Kind = {
   name: "second-member",
   what: "a second member joins and leaves the pipeline's group; a second process takes over and stops",
-  counts: { full: 100, short: 3 },
+  counts: { full: 100, short: 4 },
   async run(run) {
     await using world = await run.world({ broker: "apart", postgres: "apart" });
+    const ways = [
+      () => join(world, run.between(300, 1_500)),
+      () => takeOver(world, { forMs: run.between(200, 1_000), withCopy: true }),
+      () => join(world, run.between(300, 1_500)),
+      () => takeOver(world, { forMs: run.between(200, 1_000), withCopy: false }),
+    ];
     while (run.injected < run.count) {
       await sleep(run.between(50, 400));
       run.inject();
-      if (run.injected % PROCESS_EVERY === 0) {
-        await takeOver(world, run.between(200, 1_000));
-      } else {
-        await join(world, run.between(300, 1_500));
-      }
+      await ways[run.injected % ways.length]();
       await run.recovers(world);
       if (run.injected % CHECK_EVERY === 0) await run.check(world);
     }
@@ -45,14 +45,27 @@ async function join(world: World, forMs: number): Promise<void> {
   }
 }
 
-/** Another process with a data folder of its own computes everything again, then ends; the first is started again. */
-async function takeOver(world: World, forMs: number): Promise<void> {
+/**
+ * Another process with a data folder of its own goes on from a copy of the first one's checkpoint, or computes everything again
+ * from none; it ends, and the first is started again. A first one that finds its checkpoint overtaken may refuse it, if it
+ * says so: without it, it computes everything again.
+ */
+async function takeOver(world: World, { forMs, withCopy }: { forMs: number; withCopy: boolean }): Promise<void> {
   const first = world.tailrace!;
-  await using second = await world.startAnother({ dataDir: `${world.folder}/second-${performance.now()}` });
+  const dataDir = `${world.folder}/second-${Math.floor(performance.now())}`;
+  if (withCopy) await copyCheckpoints(world.dataDir, dataDir);
+  await using second = await world.startAnother({ dataDir });
   await sleep(forMs);
   await second.stop();
   first.child.kill("SIGINT");
   await first.child.exited();
   await world.forget();
-  await world.start();
+  const again = await world.start();
+  await sleep(300);
+  const { state, reason } = await again.status(world.pipeline);
+  if (state === "failed" && /rewind|checkpoint/.test(reason ?? "")) {
+    await world.stop({ code: 1 });
+    await Deno.remove(`${world.dataDir}/checkpoints`, { recursive: true });
+    await world.start();
+  }
 }

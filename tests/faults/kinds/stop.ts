@@ -7,7 +7,7 @@ const CHECK_EVERY = 25;
 export const stop: Kind = {
   name: "stop",
   what: "Ctrl-C under load and a new start",
-  counts: { full: 100, short: 3 },
+  counts: { full: 100, short: 2 },
   async run(run) {
     await using world = await run.world();
     while (run.injected < run.count) {

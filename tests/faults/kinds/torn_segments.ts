@@ -13,7 +13,7 @@ const BATCH_PREFIX_BYTES = 12;
 export const tornSegments: Kind = {
   name: "torn-segments",
   what: "unfinished writes at the end of the embedded broker's segments; flipped bits in acknowledged ones",
-  counts: { full: 100, short: 4 },
+  counts: { full: 100, short: 3 },
   async run(run) {
     await using world = await run.world({ broker: "apart" });
     while (run.injected < run.count) {
