@@ -23,7 +23,7 @@ import type { SinkPosition } from "./sink.ts";
 
 /**
  * Bound of what is remembered of tails. They hold what was written since a checkpoint, so as much as a pipeline publishes in
- * its checkpoint interval; an entry takes about 150 bytes. As many as there may be open panes.
+ * its checkpoint interval; an entry with a short key takes about 120 bytes. As many as there may be open panes.
  */
 export const REMEMBERED_MAX = 5_000_000;
 
