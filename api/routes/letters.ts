@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono, type z } from "@hono/zod-openapi";
-import { ConflictError, UnavailableError } from "../../pipeline/errors.ts";
+import { ConfigError, ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import type { Letters } from "../../pipeline/letters/letters.ts";
 import type { RedriveEdit } from "../../pipeline/letters/redrive.ts";
 import { SelectionError } from "../../pipeline/letters/selection.ts";
@@ -114,6 +114,8 @@ async function asked<T>(
       throw new ProblemException("invalid-request", { errors });
     }
     if (error instanceof ConflictError) throw new ProblemException("redrive-conflict", { detail: error.message });
+    // The registry's credentials, or a journal that is too long: for whoever runs this, and not the caller's fault.
+    if (error instanceof ConfigError) throw new ProblemException("unavailable", { detail: error.message });
     if (signal.aborted) throw new UnavailableError(`Kafka did not answer within ${TIMEOUT_MS / 1000} s`);
     throw error;
   }

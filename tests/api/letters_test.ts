@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createApp } from "../../api/app.ts";
-import { ConflictError } from "../../pipeline/errors.ts";
+import { ConfigError, ConflictError } from "../../pipeline/errors.ts";
 import type { Letters } from "../../pipeline/letters/letters.ts";
 import { bytes, Desk, sale, START, text } from "../letters/desk.ts";
 import { fakeDeps } from "./fake_deps.ts";
@@ -199,6 +199,14 @@ Deno.test("a body that is no redrive is told, field by field", async () => {
     const errors = answer.body.errors.map(({ where, problem }: Record<string, string>) => `${where} ${problem}`);
     assert.match(errors.join("; "), told, JSON.stringify(body));
   }
+});
+
+Deno.test("what whoever runs this has to mend is told, and is no fault of the request", async () => {
+  const fault = new ConfigError({ where: "SCHEMA_REGISTRY_URL", problem: "check user and password" });
+  const { status, body } = await appOver({ ...new Desk().letters, list: () => Promise.reject(fault) }).get(
+    "/v1/letters",
+  );
+  assert.deepEqual([status, body.detail], [503, "SCHEMA_REGISTRY_URL: check user and password"]);
 });
 
 Deno.test("a redrive that another took over is a conflict", async () => {
