@@ -12,7 +12,7 @@
  */
 import { avroType } from "../codec/avro_values.ts";
 import type { Clock } from "../clock.ts";
-import { ConflictError, MalformedRecordError, UnavailableError } from "../errors.ts";
+import { ConfigError, ConflictError, MalformedRecordError, UnavailableError } from "../errors.ts";
 import type { OutgoingRecord } from "../log/publisher.ts";
 import type { RegistryClient } from "../log/registry_client.ts";
 import type { CommittedLog, Offsets, OutgoingPart, TransactionalPublisher } from "../log/transactions.ts";
@@ -256,10 +256,32 @@ export class Redriver {
     if (accepted.length === 0) return;
     if (state.publisher) {
       await this.#pace(run, accepted.length);
-      await this.#write(run, state, accepted);
+      await this.#writeEach(run, state, accepted);
+    } else {
+      this.#done(run, accepted);
     }
+  }
+
+  #done(run: Run, accepted: readonly Accepted[]): void {
     run.left -= accepted.length;
     for (const { item } of accepted) this.#tell(run, item);
+  }
+
+  /** Writes all in one transaction; where the brokers refuse it, one by one, so that a single record holds up no other. */
+  async #writeEach(run: Run, state: TopicState, accepted: readonly Accepted[]): Promise<void> {
+    try {
+      await this.#write(run, state, accepted);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      await state.publisher!.claim({ signal: run.signal });
+      const [{ item }] = accepted;
+      if (accepted.length === 1) {
+        return this.#tell(run, { ...item, outcome: "refused", reason: error.message, target: null });
+      }
+      for (const one of accepted) await this.#writeEach(run, state, [one]);
+      return;
+    }
+    this.#done(run, accepted);
   }
 
   #tell({ counts, items }: Run, item: RedriveItem): void {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ConflictError, UnavailableError } from "../../pipeline/errors.ts";
+import { ConfigError, ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import type { OutgoingRecord } from "../../pipeline/log/publisher.ts";
 import type {
   CommittedLog,
@@ -25,6 +25,8 @@ export class MemoryLog implements CommittedLog {
   onCommit: () => void = () => {};
   commits: (readonly OutgoingPart[])[] = [];
   isAway = false;
+  /** Larger values are refused. */
+  valueBytesMax = Infinity;
 
   /** Makes a topic; an existing one loses its records. */
   make(topic: string, partitions: number): void {
@@ -86,6 +88,12 @@ export class MemoryLog implements CommittedLog {
       commit: async (parts) => {
         await Promise.resolve();
         this.onCommit();
+        const large = parts.flatMap(({ records }) => records).find(({ value }) =>
+          (value?.length ?? 0) > this.valueBytesMax
+        );
+        if (large) {
+          throw new ConfigError({ where: "kafka", problem: "the record batch is larger than the broker allows" });
+        }
         if (fenced()) throw new ConflictError(`${id} was taken over`);
         const outcome = this.hidden.shift();
         const ends: number[] = [];

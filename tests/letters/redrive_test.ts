@@ -343,6 +343,18 @@ Deno.test("a second redrive of the same topic in one process waits for nobody: i
   assert.deepEqual(counts(await desk.redrive({ dryRun: true })), [0, 1, 0]);
 });
 
+Deno.test("a record that the brokers refuse holds up no other", async () => {
+  const desk = new Desk({ partitions: 1 });
+  for (let i = 0; i < 5; i++) await desk.setAside({ value: sale({ shop: i === 2 ? "x".repeat(500) : "a" }) });
+  desk.log.valueBytesMax = 400;
+  const report = await desk.redrive();
+  assert.deepEqual(counts(report), [4, 0, 1]);
+  const refused = report.items.find(({ outcome }) => outcome === "refused")!;
+  assert.deepEqual([refused.letter.originalOffset, refused.target], [2, null]);
+  assert.match(refused.reason!, /larger than the broker allows/);
+  assert.deepEqual(counts(await desk.redrive()), [0, 4, 1]);
+});
+
 Deno.test("large records go in transactions of bounded bytes", async () => {
   const desk = new Desk({ partitions: 1 });
   for (let i = 0; i < 12; i++) await desk.setAside({ value: sale({ shop: "x".repeat(300 * 1024) }) });
