@@ -65,7 +65,7 @@ export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): 
   const generation = checkpoint?.generation ?? deps.generation;
   const finalBeforeMs = checkpoint?.finalBeforeMs ?? null;
   const windows = new WindowState(plan, { generation, finalBeforeMs });
-  for (const batch of checkpoint?.panes ?? []) windows.merge(batch);
+  for (const batch of checkpoint?.panes ?? []) windows.restore(batch);
   const lookback = new Lookback(plan, await committedSamples(plan, partitions, deps.history));
   const goneMs = Math.max(
     -Infinity,

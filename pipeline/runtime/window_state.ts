@@ -72,7 +72,16 @@ export class WindowState {
     return this.#windows.has(windowStartMs);
   }
 
-  /** Adds the panes of a flush, or of a checkpoint; only those of windows that `wanted` takes, if told. */
+  /** Takes over the panes of a checkpoint, all of which were published as they are. */
+  restore(batch: PaneBatch): void {
+    this.merge(batch);
+    for (const window of this.#windows.values()) {
+      for (const slot of window.dirtySlots) window.dirty[slot] = 0;
+      window.dirtySlots = [];
+    }
+  }
+
+  /** Adds the panes of a flush; only those of windows that `wanted` takes, if told. */
   merge(batch: PaneBatch, wanted: (windowStartMs: number) => boolean = () => true): void {
     let start = NaN;
     let isWanted = false;
