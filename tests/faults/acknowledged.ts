@@ -43,20 +43,11 @@ export class Acknowledged implements Disposable {
     return "as acknowledged";
   }
 
-  /** What was acknowledged before these positions and has not been found. */
-  missing(ends: ReadonlyMap<number, number>): { partition: number; offset: number; n: number }[] {
+  /** What was acknowledged and has not been found. */
+  missing(): { partition: number; offset: number; n: number }[] {
     return [...this.#offsets].flatMap(([partition, offsets]) =>
-      [...offsets].filter(([offset]) => offset < (ends.get(partition) ?? Infinity)).map(([offset, n]) => ({
-        partition,
-        offset,
-        n,
-      }))
+      Array.from(offsets, ([offset, n]) => ({ partition, offset, n }))
     );
-  }
-
-  /** The offset after the last acknowledged one that was not read back yet, by partition. */
-  ends(): Map<number, number> {
-    return new Map([...this.#offsets].map(([partition, offsets]) => [partition, Math.max(-1, ...offsets.keys()) + 1]));
   }
 
   [Symbol.dispose](): void {

@@ -75,7 +75,7 @@ async function main(args: string[]): Promise<number> {
   printTable(outcomes);
   const failed = outcomes.filter(({ run, failure }) => failure !== null || run.findings.total > 0);
   for (const { kind, run, failure } of failed) {
-    console.log(`\n${kind.name}: ${failure}`);
+    console.log(`\n${kind.name}: ${failure ?? `${run.findings.total} things are not as they must be`}`);
     for (const line of run.findings.describe()) console.log(`  ${line}`);
     const again = [
       `deno task faults --kind ${kind.name} --seed ${seed}`,
