@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { brokerIn, temporaryFolder } from "./support.ts";
+import { TransactionClient } from "./transaction_client.ts";
 
 const kcatIsHere = await new Deno.Command("kcat", { args: ["-V"], stdout: "null", stderr: "null" }).output()
   .then(() => true, () => false);
@@ -50,5 +51,32 @@ Deno.test({
     await kcat(["-b", broker.address, "-t", "t", "-P", "-X", "enable.idempotence=true"], "a\nb\nc\n");
     assert.match(await kcat(["-b", broker.address, "-Q", "-t", "t:0:0"]), /t \[0\] offset 0/);
     assert.equal(await kcat(["-b", broker.address, "-t", "t", "-C", "-e", "-q", "-o", "1"]), "b\nc\n");
+  },
+});
+
+Deno.test({
+  name: "kcat reads what is committed, in transactions of its own and of others, and waits for no open one",
+  ignore: !kcatIsHere,
+  fn: async () => {
+    using folder = temporaryFolder();
+    await using broker = await brokerIn(folder.path, { defaultPartitions: 1 });
+    using producer = await TransactionClient.open(broker, "a");
+    await producer.client.createTopic("t");
+    assert.equal(await producer.initialize(), 0);
+    const expected: string[] = [];
+    for (let number = 0; number < 30; number++) {
+      assert.deepEqual(await producer.addPartitions("t", [0]), [0]);
+      assert.equal(await producer.produce("t", 0, [`${number} a`, `${number} b`]), 0);
+      assert.equal(await producer.end(number % 3 > 0), 0);
+      if (number % 3 > 0) expected.push(`${number} a`, `${number} b`);
+    }
+    const at = ["-b", broker.address, "-t", "t"];
+    await kcat([...at, "-P", "-X", "transactional.id=kcat"], "c\nd\n");
+    assert.deepEqual(await producer.addPartitions("t", [0]), [0]);
+    assert.equal(await producer.produce("t", 0, ["open"]), 0);
+    const read = async (isolation: string) =>
+      (await kcat([...at, "-C", "-e", "-q", "-X", `isolation.level=${isolation}`])).trimEnd().split("\n");
+    assert.deepEqual(await read("read_committed"), [...expected, "c", "d"]);
+    assert.equal((await read("read_uncommitted")).length, 63);
   },
 });

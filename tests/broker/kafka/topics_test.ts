@@ -151,3 +151,43 @@ Deno.test("a journal damaged in the middle is refused with the line's place, and
     assert.equal(Deno.statSync(path).size, lastLine);
   }
 });
+
+Deno.test("a topic keeps its id over restarts, and one made anew under its name has another", async () => {
+  using folder = temporaryFolder();
+  /** The id in Metadata, version 10 and 12 (flexible). */
+  const idOf = async (client: RawClient) => {
+    const ids = [];
+    for (const version of [10, 12]) {
+      const answer = await client.request(3, version, (w) => {
+        w.int8(0).compactArrayLength(1).uuid("0".repeat(32)).compactString("t").int8(0).boolean(true);
+        if (version === 10) w.boolean(false);
+        w.boolean(false).int8(0);
+      });
+      answer.skip(5);
+      assert.equal(answer.compactArrayLength(), 1);
+      answer.int32();
+      answer.compactString();
+      answer.skip(4 + 1 + 1);
+      answer.compactNullableString();
+      answer.int32();
+      assert.equal(answer.compactArrayLength(), 1);
+      assert.equal(answer.int16(), 0);
+      assert.equal(answer.compactString(), "t");
+      ids.push(answer.uuid());
+    }
+    assert.equal(ids[0], ids[1]);
+    assert.notEqual(ids[0], "0".repeat(32));
+    return ids[0];
+  };
+  let first = "";
+  {
+    await using broker = await brokerIn(folder.path);
+    using client = await RawClient.open(broker);
+    first = await idOf(client);
+  }
+  await using broker = await brokerIn(folder.path);
+  using client = await RawClient.open(broker);
+  assert.equal(await idOf(client), first);
+  assert.equal(await deleteTopic(client, "t"), 0);
+  assert.notEqual(await idOf(client), first);
+});

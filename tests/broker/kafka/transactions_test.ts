@@ -39,8 +39,21 @@ Deno.test("an open transaction hides itself and what follows from readers of com
   assert.deepEqual(valuesIn(open.records).map(({ value }) => value), ["before"]);
   assert.deepEqual(await values(client, "t", { committed: false }), ["before", "one", "two", "after"]);
 
+  /** ListOffsets (version 2) of the end. */
+  const endOf = async (isolation: number) => {
+    const answer = await a.client.request(2, 2, (w) => {
+      w.int32(-1).int8(isolation).arrayLength(1).string("t").arrayLength(1).int32(0).int64(-1);
+    });
+    answer.skip(8);
+    answer.string();
+    answer.skip(4 + 4 + 2 + 8);
+    return answer.int64();
+  };
+  assert.deepEqual([await endOf(1), await endOf(0)], [1, 4]);
+
   const waiting = client.fetch("t", 1, { committed: true, waitMs: 10_000 });
   assert.equal(await a.end(true), 0);
+  assert.equal(await endOf(1), 5);
   assert.deepEqual(valuesIn((await waiting).records).map(({ value }) => value), ["one", "two", "after"]);
   assert.deepEqual(await values(client, "t", { committed: true }), ["before", "one", "two", "after"]);
   const done = await client.fetch("t", 0, { committed: true });
