@@ -90,7 +90,7 @@ export class PartitionState {
 
   /** The offset to read up to before `pass` has to be called, and the end of what is to be read. */
   get limit(): number {
-    return this.#stops.length > 0 ? this.#stops[0].offset : this.#start.until ?? Infinity;
+    return Math.min(this.#stops[0]?.offset ?? Infinity, this.#start.until ?? Infinity);
   }
 
   get hasEnded(): boolean {
