@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { ConfigError, UnavailableError } from "../errors.ts";
+import { UnavailableError } from "../errors.ts";
 import type { Cluster } from "./cluster.ts";
 import { type FetchedPart, Fetcher, OffsetOutOfRangeError } from "./fetcher.ts";
 import { BatchScanner, CorruptBatchError, readHeaders } from "./record_batch.ts";
@@ -15,6 +15,9 @@ const CHUNK_ROWS = 2048;
 /** Brokers that are away for this long are away; a leader that moves is not. */
 const PATIENCE_MS = 10_000;
 
+/** A transaction of another writer that is open for longer is told of; whoever reads may wait on. */
+const OPEN_MS_MAX = 3_000;
+
 /** Reads the topics of the cluster, whose connections it shares. Calls of `read` may overlap. */
 export function createCommittedLog(cluster: Cluster, options: { readonly clock: Clock }): CommittedLog {
   const { clock } = options;
@@ -22,14 +25,14 @@ export function createCommittedLog(cluster: Cluster, options: { readonly clock: 
     offsets: async (topic, position) =>
       await cluster.offsets(topic, await partitionsOf(cluster, topic), position, { committed: true }),
 
-    read: async (topic, from, { take, signal }) => {
+    read: async (topic, from, { take, signal, isWhole = false }) => {
       const positions = new Map(from);
       const partitions = [...from.keys()];
       if (partitions.length === 0) return positions;
       const there = new Set(await partitionsOf(cluster, topic));
       const missing = partitions.filter((partition) => !there.has(partition));
       if (missing.length > 0) throw new UnavailableError(`Topic ${topic} has no partition ${missing.join(", ")} (yet)`);
-      const ends = await cluster.offsets(topic, partitions, "latest", { committed: true });
+      const ends = await cluster.offsets(topic, partitions, "latest", { committed: !isWhole });
       for (;;) {
         const starts = await cluster.offsets(topic, partitions, "earliest", { committed: true });
         for (const [partition, position] of positions) {
@@ -119,7 +122,7 @@ class Reading {
   #take(part: FetchedPart): void {
     const { partition } = part;
     if (!this.#going.has(partition)) return;
-    const { topic, positions, ends } = this.#options;
+    const { positions, ends } = this.#options;
     const scanner = this.#scanner;
     const end = ends.get(partition)!;
     scanner.start(part.frame, { ...part, fromOffset: positions.get(partition)!, until: end });
@@ -131,18 +134,15 @@ class Reading {
           return;
         }
       }
-      const [unreadable] = scanner.unreadable;
-      if (unreadable) {
-        // Whoever reads wants to know what is there: to go on without it would be to guess.
-        const problem =
-          `the batch at offset ${unreadable.offset} of partition ${partition} cannot be read: ${unreadable.reason}`;
-        throw new ConfigError({ where: topic, problem });
-      }
+      // Rubbish of others: what this process writes and looks for can be read. It must not stop a pipeline.
+      scanner.unreadable.length = 0;
       positions.set(partition, scanner.nextOffset);
     }
     if (scanner.nextOffset > positions.get(partition)!) positions.set(partition, scanner.nextOffset);
-    this.#movedAt = this.#options.clock.monotonic();
-    if (positions.get(partition)! >= end) this.#finish(partition);
+    const position = positions.get(partition)!;
+    if (position > part.fromOffset) this.#movedAt = this.#options.clock.monotonic();
+    if (position >= end) this.#finish(partition);
+    else if (position >= part.highWatermark) this.#waitForOpen(partition, position);
   }
 
   #record(partition: number, row: number): CommittedRecord {
@@ -160,6 +160,16 @@ class Reading {
   #finish(partition: number): void {
     this.#going.delete(partition);
     if (this.#going.size === 0) this.#finished.abort();
+  }
+
+  /** Nothing more is committed before the end: somebody's transaction is open there. */
+  #waitForOpen(partition: number, position: number): void {
+    const { topic, clock } = this.#options;
+    if (clock.monotonic() - this.#movedAt < OPEN_MS_MAX) return;
+    const problem =
+      `a transaction of another writer is open at offset ${position} of partition ${partition}: it has to end, or ` +
+      "to time out, before it is known what was written after it";
+    this.#fail(new UnavailableError(`Cannot read ${topic} to its end: ${problem}`));
   }
 
   #onWaiting(reason: string | null): void {

@@ -64,14 +64,21 @@ export interface CommittedLog {
   offsets(topic: string, position: "earliest" | "latest"): Promise<Offsets>;
   /**
    * Calls `take` for every committed record from `from` up to the end at the time of the call, in order within each partition,
-   * and resolves with where it stopped. What lies before the first offset that is there is gone, and is not missed. `take`
-   * returns false to end the reading of that record's partition.
+   * and resolves with where it stopped. What lies before the first offset that is there is gone, and is not missed; a batch that
+   * cannot be read is passed over. `take` returns false to end the reading of that record's partition.
    *
-   * @throws UnavailableError when the brokers are away
+   * With `isWhole` the end is that of all that was written, committed or not: transactions of others that are open there, and
+   * hide what was committed after them, are waited for.
+   *
+   * @throws UnavailableError when the brokers are away, or such a transaction stays open
    */
   read(
     topic: string,
     from: Offsets,
-    options: { readonly take: (record: CommittedRecord) => boolean | void; readonly signal: AbortSignal },
+    options: {
+      readonly take: (record: CommittedRecord) => boolean | void;
+      readonly signal: AbortSignal;
+      readonly isWhole?: boolean;
+    },
   ): Promise<Offsets>;
 }

@@ -141,6 +141,8 @@ export class TopicWriter {
     for (const topic of topics) {
       const ends = await log.read(topic, this.#offsets.get(topic)!, {
         signal,
+        // Another pipeline sets records of the same topic aside: what it has open must not hide what was written here.
+        isWhole: true,
         take: (record) => {
           const written = identify(record, topic);
           if (written) this.#remember(written);

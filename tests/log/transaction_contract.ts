@@ -271,7 +271,17 @@ export function transactionTests(open: () => Promise<SubjectCluster>): Transacti
     assert.deepEqual((await one.committed())[0], []);
     const log = createCommittedLog(one.cluster, { clock: systemClock });
     assert.equal((await log.offsets(one.topic, "latest")).get(0), 0);
+    const whole: string[] = [];
+    const take = ({ value }: { value: Uint8Array | null }) => void whole.push(new TextDecoder().decode(value!));
+    const fromStart = new Map([[0, 0]]);
+    await assert.rejects(
+      log.read(one.topic, fromStart, { take, signal: forever, isWhole: true }),
+      /a transaction of another writer is open at offset 0 of partition 0/,
+    );
+    const reading = log.read(one.topic, fromStart, { take, signal: forever, isWhole: true });
     await coordinator.end(producer, true, forever);
+    await reading;
+    assert.deepEqual(whole, ["pending", "behind it"], "read to the end of all that was written, once that was decided");
     await coordinator.initialize(producer, forever);
     assert.deepEqual((await one.committed())[0], ["pending", "behind it"]);
   });
