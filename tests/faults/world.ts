@@ -5,6 +5,7 @@
  */
 import { startRegistry } from "../../broker/registry/mod.ts";
 import { Child, sleep, Tailrace, temporaryFolder, until } from "../e2e/harness.ts";
+import { Proxy } from "../log/proxy.ts";
 import { freePort } from "../servers/free_port.ts";
 import { type KafkaServer, startKafka } from "../servers/kafka.ts";
 import { type OwnPostgres, startTestPostgres } from "../servers/postgres.ts";
@@ -17,6 +18,8 @@ import { layOut } from "./project.ts";
 import { plainRecipe, type Recipe, startOfRun, TRANSACTION_TEXT } from "./records.ts";
 
 export const TOPIC = "faults";
+/** Another loopback address, where the proxy listens at the broker's port. */
+const PROXY_HOST = "127.0.0.2";
 /** After a fault is over, everything must be read again within this. */
 const RECOVER_WITHIN_MS = 90_000;
 /** A pipeline that has failed for so long is not started again by its supervisor. */
@@ -40,8 +43,8 @@ export interface WorldOptions {
   readonly dataDir?: string;
   /** What the process is told instead of the true addresses, such as a proxy's. */
   readonly through?: (addresses: Addresses) => Partial<Addresses>;
-  /** Configuration of the embedded broker that runs apart, or of Apache Kafka. */
-  readonly topicSettings?: Readonly<Record<string, string>>;
+  /** All clients of the embedded broker that runs apart come through `World.brokerProxy`. */
+  readonly brokerBehindProxy?: boolean;
 }
 
 /** Empty: inside. */
@@ -61,11 +64,16 @@ export interface StartOptions {
 
 /** A broker in its own process, at the same port and with the same folder each time. */
 export class BrokerApart implements AsyncDisposable {
+  readonly folder: string;
+  readonly port: number;
+  readonly #advertisedHost: string;
   #child: Child | null = null;
-  constructor(readonly folder: string, readonly port: number) {}
 
-  get pid(): number {
-    return this.#child!.pid;
+  /** `advertisedHost` is where clients are told to come, at the same port. */
+  constructor(folder: string, port: number, { advertisedHost = "127.0.0.1" } = {}) {
+    this.folder = folder;
+    this.port = port;
+    this.#advertisedHost = advertisedHost;
   }
 
   /** What it said. */
@@ -75,7 +83,8 @@ export class BrokerApart implements AsyncDisposable {
 
   async up(): Promise<void> {
     const script = new URL("../e2e/broker_child.ts", import.meta.url).pathname;
-    const child = this.#child = new Child([Deno.execPath(), "run", "-A", script, this.folder, String(this.port)]);
+    const args = [this.folder, String(this.port), this.#advertisedHost];
+    const child = this.#child = new Child([Deno.execPath(), "run", "-A", script, ...args]);
     await until("the broker listens", () => {
       if (child.hasEnded) throw new Error(`The broker ended: ${this.said}`);
       return child.stdout.includes("listening");
@@ -102,6 +111,7 @@ export class World implements AsyncDisposable {
   addresses: Addresses;
   readonly told: Addresses;
   readonly broker: BrokerApart | null;
+  readonly brokerProxy: Proxy | null;
   readonly apache: KafkaServer | null;
   readonly postgres: OwnPostgres | null;
   tailrace: Tailrace | null = null;
@@ -118,6 +128,7 @@ export class World implements AsyncDisposable {
     readonly folder: string;
     readonly main: string;
     readonly broker: BrokerApart | null;
+    readonly brokerProxy: Proxy | null;
     readonly apache: KafkaServer | null;
     readonly postgres: OwnPostgres | null;
     readonly addresses: Addresses;
@@ -128,6 +139,7 @@ export class World implements AsyncDisposable {
     this.folder = of.folder;
     this.dataDir = options.dataDir ?? `${of.folder}/data`;
     this.broker = of.broker;
+    this.brokerProxy = of.brokerProxy;
     this.apache = of.apache;
     this.postgres = of.postgres;
     this.addresses = of.addresses;
@@ -146,17 +158,25 @@ export class World implements AsyncDisposable {
       const main = await layOut(`${folder}/project`, options.project);
       const { broker: brokerIs = "inside", postgres: postgresIs = "inside" } = options;
       const registryIs = options.registry ?? (brokerIs === "inside" ? "inside" : "apart");
-      const broker = brokerIs === "apart" ? parts.use(new BrokerApart(`${folder}/broker`, freePort())) : null;
+      const advertisedHost = options.brokerBehindProxy ? PROXY_HOST : "127.0.0.1";
+      const broker = brokerIs === "apart"
+        ? parts.use(new BrokerApart(`${folder}/broker`, freePort(), { advertisedHost }))
+        : null;
       await broker?.up();
+      const brokerProxy = broker && options.brokerBehindProxy
+        ? parts.use(
+          new Proxy({ hostname: PROXY_HOST, port: broker.port }, { hostname: "127.0.0.1", port: broker.port }),
+        )
+        : null;
       const apache = brokerIs === "apache" ? parts.use(await startKafka({ heap: "512m" })) : null;
       const registry = registryIs === "apart"
         ? parts.use(await startRegistry({ host: "127.0.0.1", port: 0, dataDir: `${folder}/registry` }))
         : null;
       const postgres = postgresIs === "apart" ? parts.use(await startTestPostgres()) : null;
       const databaseUrl = await postgres?.database() ?? "";
-      const brokers = apache ? apache.brokers.join(",") : broker ? `127.0.0.1:${broker.port}` : "";
+      const brokers = apache ? apache.brokers.join(",") : broker ? `${advertisedHost}:${broker.port}` : "";
       const addresses = { brokers, registryUrl: registry?.url ?? "", databaseUrl };
-      const world = new World(options, { parts, folder, main, broker, apache, postgres, addresses });
+      const world = new World(options, { parts, folder, main, broker, brokerProxy, apache, postgres, addresses });
       await world.start();
       await world.#prepare();
       return world;

@@ -1,5 +1,6 @@
 import type { Kind } from "../kind.ts";
 import { bombs } from "./bombs.ts";
+import { brokerCut } from "./broker_cut.ts";
 import { brokerKill } from "./broker_kill.ts";
 import { deliveries } from "./deliveries.ts";
 import { diskFull } from "./disk_full.ts";
@@ -24,6 +25,7 @@ export const KINDS: readonly Kind[] = [
   killInRecovery,
   killPoints,
   brokerKill,
+  brokerCut,
   postgresKill,
   postgresCut,
   postgresDown,
