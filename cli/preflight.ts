@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readKeys } from "../api/security/key_file.ts";
 import { isLoopback, loopbackAddress } from "../broker/host.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
@@ -61,15 +62,17 @@ interface PortNeeded {
   readonly port: number;
 }
 
-function portsNeeded({ host, ports, brokers, registryUrl, databaseUrl, mode }: Config): PortNeeded[] {
+function portsNeeded({ host, ports, brokers, registryUrl, databaseUrl, dataDir, mode }: Config): PortNeeded[] {
   const api = { part: "api", variable: "TAILRACE_PORT", host, port: ports.api };
   if (mode !== "dev") return [api];
-  // The embedded PostgreSQL never serves a network.
+  // The server of a run that was killed may hold its port a little longer; starting PostgreSQL ends it first.
+  const isLeftBehind = !databaseUrl && existsSync(`${dataDir}/postgres/cluster/postmaster.pid`);
   return [
     api,
     ...brokers.length > 0 ? [] : [{ part: "broker", variable: "TAILRACE_BROKER_PORT", host, port: ports.broker }],
     ...registryUrl ? [] : [{ part: "registry", variable: "TAILRACE_REGISTRY_PORT", host, port: ports.registry }],
-    ...databaseUrl
+    // The embedded PostgreSQL never serves a network.
+    ...databaseUrl || isLeftBehind
       ? []
       : [{ part: "postgres", variable: "TAILRACE_POSTGRES_PORT", host: loopbackAddress(host), port: ports.postgres }],
   ];

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { assertResultsTopicAgrees, assertTablesAreExact } from "./exactness.ts";
+import { freePort } from "../servers/free_port.ts";
 import { descendantsOf, FREE_PORTS, isRunning, sleep, Tailrace, temporaryFolder } from "./harness.ts";
 
 /** What a Ctrl-C may take. */
@@ -43,6 +44,18 @@ Deno.test("after kill -9 under load, twice in a row, a restart loses and doubles
   }
   await using tailrace = await Tailrace.start([...args, "--rate", "0"]);
   await assertBothTablesAreExact(tailrace, 225_000);
+});
+
+Deno.test("a start right after kill -9 gets the ports that it had, PostgreSQL's too", async () => {
+  await using folder = temporaryFolder();
+  const ports = ["port", "broker-port", "registry-port", "postgres-port"].flatMap((
+    port,
+  ) => [`--${port}`, String(freePort())]);
+  const args = ["dev", "--data", `${folder.path}/data`, ...ports, "--rate", "100"];
+  for (let i = 0; i < 3; i++) {
+    await using tailrace = await Tailrace.start(args);
+    await tailrace.kill();
+  }
 });
 
 async function assertBothTablesAreExact(tailrace: Tailrace, recordsMin: number): Promise<void> {
