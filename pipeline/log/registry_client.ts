@@ -215,7 +215,7 @@ class RestClient implements RegistryClient {
     }
     if (status < 400) {
       // Something else answers in the registry's place, such as a proxy's health check: an outage, not a verdict on a record.
-      const lacking = Object.entries(has).find(([field, type]) => typeof (answer as never)?.[field] !== type);
+      const lacking = Object.entries(has).find(([field, type]) => typeOf((answer as never)?.[field]) !== type);
       if (lacking) throw this.#failure(what, null, `the answer has no ${lacking[0]}; is this a schema registry?`);
       return answer as T;
     }
@@ -281,4 +281,8 @@ function parseSchemaText(text: string): AvroSchema {
     if (/^[a-z]+$/.test(text.trim())) return text.trim();
     throw new MalformedRecordError("the registered schema is not JSON");
   }
+}
+
+function typeOf(value: unknown): string {
+  return typeof value;
 }
