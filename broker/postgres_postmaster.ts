@@ -5,10 +5,10 @@
  * @module
  */
 import { join } from "node:path";
-import process from "node:process";
 import { ConfigError } from "../pipeline/errors.ts";
 
 const STOP_WITHIN_MS = 10_000;
+const LOOK_MS = 40;
 
 /*
  * postmaster.pid, one value a line (src/include/utils/pidfile.h in PostgreSQL):
@@ -36,14 +36,33 @@ export async function readPostmaster(cluster: string): Promise<Postmaster | null
   return { pid, dataDir: lines[1] ?? "", status: (lines[7] ?? "").trim() };
 }
 
-/** Whether a process with this id exists, ours or not. */
-export function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as { code?: string }).code === "EPERM";
+/** What the system tells of a process: a letter for its state, and its command line, "" when it has ended. */
+interface Process {
+  readonly state: string;
+  readonly command: string;
+}
+
+/**
+ * Runs a line of shell. Under its permission set this process itself may neither signal other processes nor look at them; the
+ * shell that starts the server may.
+ */
+async function shell(script: string, ...args: string[]): Promise<string | null> {
+  const command = new Deno.Command("/bin/sh", { args: ["-c", script, "sh", ...args], stdin: "null", stderr: "null" });
+  const { success, stdout } = await command.output();
+  return success ? new TextDecoder().decode(stdout) : null;
+}
+
+/** Null when there is no such process, ours or not. */
+async function lookAt(pid: number): Promise<Process | null> {
+  if (Deno.build.os !== "linux") {
+    const found = /^(\S+) +(.*)/.exec(await shell('ps -o state=,command= -p "$1"', String(pid)) ?? "");
+    return found && { state: found[1], command: found[2] };
   }
+  // pid (name) state ...; the name may hold anything, brackets and blanks too.
+  const stat = await shell('cat "/proc/$1/stat"', String(pid));
+  if (stat === null) return null;
+  const command = await shell('cat "/proc/$1/cmdline"', String(pid));
+  return { state: stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3), command: command ?? "" };
 }
 
 /**
@@ -51,18 +70,8 @@ export function isRunning(pid: number): boolean {
  * of everything but its id.
  */
 export async function hasEnded(pid: number): Promise<boolean> {
-  if (!isRunning(pid)) return true;
-  if (Deno.build.os !== "linux") return false;
-  // pid (name) state ...; the name may hold anything, brackets too.
-  const stat = await Deno.readTextFile(`/proc/${pid}/stat`).catch(() => ") X");
-  return /^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
-}
-
-/** The command line of a process, or "" when it cannot be had. */
-async function commandLine(pid: number): Promise<string> {
-  if (Deno.build.os === "linux") return await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "");
-  const output = await new Deno.Command("ps", { args: ["-o", "command=", "-p", String(pid)], stderr: "null" }).output();
-  return new TextDecoder().decode(output.stdout);
+  const found = await lookAt(pid);
+  return found === null || /^[ZX]/.test(found.state);
 }
 
 /** A whole argument: the folder `/data/cluster` is not meant where `/other/data/cluster` stands. */
@@ -78,9 +87,11 @@ function hasArgument(command: string, argument: string): boolean {
  */
 export async function stopPostmaster(cluster: string, onProgress: (step: string) => void): Promise<void> {
   const postmaster = await readPostmaster(cluster);
-  if (postmaster === null || !isRunning(postmaster.pid)) return;
+  if (postmaster === null) return;
   const { pid } = postmaster;
-  const command = await commandLine(pid);
+  const found = await lookAt(pid);
+  if (found === null) return;
+  const { command } = found;
   if (!command.includes("postgres") || !hasArgument(command, cluster)) {
     // The id was given to another program since; PostgreSQL itself would take that one for a server and refuse.
     await Deno.remove(join(cluster, "postmaster.pid"));
@@ -89,14 +100,10 @@ export async function stopPostmaster(cluster: string, onProgress: (step: string)
   onProgress(`stopping the PostgreSQL (process ${pid}) that an earlier run left behind`);
   const deadline = performance.now() + STOP_WITHIN_MS;
   for (const name of ["SIGINT", "SIGQUIT"] as const) {
-    try {
-      process.kill(pid, name);
-    } catch {
-      return;
-    }
+    await shell('kill -s "$1" "$2"', name.slice("SIG".length), String(pid));
     while (performance.now() < deadline - (name === "SIGINT" ? STOP_WITHIN_MS / 2 : 0)) {
       if (await hasEnded(pid)) return;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
   }
   throw new ConfigError({

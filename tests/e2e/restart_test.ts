@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { assertResultsTopicAgrees, assertTablesAreExact } from "./exactness.ts";
+import { readPostmaster } from "../../broker/postgres_postmaster.ts";
 import { freePort } from "../servers/free_port.ts";
 import { descendantsOf, FREE_PORTS, isRunning, sleep, Tailrace, temporaryFolder } from "./harness.ts";
 
@@ -46,15 +47,26 @@ Deno.test("after kill -9 under load, twice in a row, a restart loses and doubles
   await assertBothTablesAreExact(tailrace, 225_000);
 });
 
-Deno.test("a start right after kill -9 gets the ports that it had, PostgreSQL's too", async () => {
+Deno.test("a start right after kill -9 gets the ports that it had, while its PostgreSQL is still ending", async () => {
   await using folder = temporaryFolder();
-  const ports = ["port", "broker-port", "registry-port", "postgres-port"].flatMap((
-    port,
-  ) => [`--${port}`, String(freePort())]);
+  const parts = ["port", "broker-port", "registry-port", "postgres-port"];
+  const ports = parts.flatMap((port) => [`--${port}`, String(freePort())]);
   const args = ["dev", "--data", `${folder.path}/data`, ...ports, "--rate", "100"];
-  for (let i = 0; i < 3; i++) {
+  const { pid } = await (async () => {
     await using tailrace = await Tailrace.start(args);
+    const server = (await readPostmaster(`${folder.path}/data/postgres/cluster`))!;
+    // It ends when it goes on, not before.
+    Deno.kill(server.pid, "SIGSTOP");
     await tailrace.kill();
+    return server;
+  })();
+  const goesOn = sleep(1_000).then(() => Deno.kill(pid, "SIGCONT"));
+  try {
+    await using tailrace = await Tailrace.start(args);
+    assert.ok(!isRunning(pid));
+    assert.equal((await tailrace.stop()).code, 0);
+  } finally {
+    await goesOn;
   }
 });
 
