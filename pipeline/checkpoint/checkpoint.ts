@@ -41,6 +41,12 @@ export interface Redriven {
   readonly windowStartMs: number;
 }
 
+/** The panes of one window. */
+export interface SavedPanes extends PaneBatch {
+  /** Rows that changed since they were last published. */
+  readonly unpublished: Int32Array;
+}
+
 export interface Checkpoint {
   /** The plan's; state of another plan is not taken up. */
   readonly fingerprint: string;
@@ -60,7 +66,7 @@ export interface Checkpoint {
   /** What the sinks asked to be kept. */
   readonly sinks: { readonly results: SinkPosition; readonly setAside: SinkPosition };
   readonly partitions: readonly PartitionCheckpoint[];
-  readonly panes: readonly PaneBatch[];
+  readonly panes: readonly SavedPanes[];
 }
 
 /** Where checkpoints are kept. */
@@ -97,6 +103,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array<ArrayBuffer
     batch.hashes,
     batch.windows,
     batch.counts,
+    batch.unpublished,
     ...batch.states.flat(),
   ]);
   const header: Header = {
@@ -151,6 +158,7 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
       hashes: next<Int32Array>(),
       windows: next<Float64Array>(),
       counts: next<Float64Array>(),
+      unpublished: next<Int32Array>(),
       states: states.map((count) => Array.from({ length: count }, () => next())),
     })),
   };

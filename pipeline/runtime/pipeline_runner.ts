@@ -133,7 +133,7 @@ export class PipelineRunner {
       this.#state = "running";
       await this.#turn(shards, { signal, writing: writing.signal });
       // What was read so far is published and saved, so that the next start goes on exactly here.
-      await this.#runEpoch(shards, { early: true, signal: writing.signal });
+      await this.#runEpoch(shards, { early: this.plan.emitEveryMs !== null, signal: writing.signal });
       await this.#save();
       this.#state = "stopped";
     } catch (thrown) {
@@ -217,11 +217,10 @@ export class PipelineRunner {
         writing.throwIfAborted();
         if (grown) throw grown;
         const now = clock.monotonic();
-        const isDue = now - saved >= checkpointEveryMs;
-        const isEarly = isDue || this.plan.emitEveryMs !== null && now - early >= this.plan.emitEveryMs;
+        const isEarly = this.plan.emitEveryMs !== null && now - early >= this.plan.emitEveryMs;
         if (isEarly) early = now;
         await this.#runEpoch(shards, { early: isEarly, signal: writing });
-        if (isDue || this.#isUndecided()) {
+        if (now - saved >= checkpointEveryMs || this.#partitions.some(({ undecided }) => undecided)) {
           await this.#save();
           saved = clock.monotonic();
         }
@@ -230,11 +229,6 @@ export class PipelineRunner {
       ended.abort();
       await looking;
     }
-  }
-
-  /** Whether an idle decision waits for a checkpoint, which is saved at once then. */
-  #isUndecided(): boolean {
-    return this.#partitions.some(({ undecided }) => undecided);
   }
 
   /** Says why part of the pipeline waits, by the name of the part; null when it goes on. */
@@ -330,11 +324,9 @@ export class PipelineRunner {
     this.#epoch++;
     const options = { epoch: this.#epoch, signal };
     const reopened = this.#takeReopened(flushes);
-    // When nothing more comes, what changed is shown at once instead of at the next turn. And a checkpoint holds no pane that is
-    // still to be shown: what it holds was published, so that a restart does not publish it again.
-    const isQuiet = flushes.every(({ panes }) => panes.length === 0);
-    const isEarly = this.plan.emitEveryMs !== null && (early || isQuiet || this.#isUndecided());
-    await this.#write(this.#windows.publish(this.#watermarkMs(), isEarly), options);
+    // When nothing more comes, what changed is shown at once instead of at the next turn.
+    const isQuiet = this.plan.emitEveryMs !== null && flushes.every(({ panes }) => panes.length === 0);
+    await this.#write(this.#windows.publish(this.#watermarkMs(), early || isQuiet), options);
     if (reopened.length > 0) await this.#reopen(reopened, options);
     const aside = flushes.flatMap((flush) => flush.setAside);
     if (aside.length > 0) await setAside.write(aside, options);

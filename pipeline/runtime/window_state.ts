@@ -1,3 +1,4 @@
+import type { SavedPanes } from "../checkpoint/checkpoint.ts";
 import { type PaneBatch, Panes } from "../operators/panes.ts";
 import { createKeyReader } from "../operators/group_key.ts";
 import { grown } from "../grown.ts";
@@ -72,13 +73,14 @@ export class WindowState {
     return this.#windows.has(windowStartMs);
   }
 
-  /** Takes over the panes of a checkpoint, all of which were published as they are. */
-  restore(batch: PaneBatch): void {
+  /** Takes over the panes of one window from a checkpoint: what was published is not published again. */
+  restore(batch: SavedPanes): void {
     this.merge(batch);
-    for (const window of this.#windows.values()) {
-      for (const slot of window.dirtySlots) window.dirty[slot] = 0;
-      window.dirtySlots = [];
-    }
+    const window = this.#windows.get(batch.windows[0])!;
+    // Panes take their slots in the order of the batch.
+    window.dirty.fill(0);
+    window.dirtySlots = [...batch.unpublished];
+    for (const slot of window.dirtySlots) window.dirty[slot] = 1;
   }
 
   /** Adds the panes of a flush; only those of windows that `wanted` takes, if told. */
@@ -153,8 +155,11 @@ export class WindowState {
   }
 
   /** All open panes, for the checkpoint. */
-  batches(): PaneBatch[] {
-    return [...this.#windows.values()].map(({ panes }) => panes.batch());
+  batches(): SavedPanes[] {
+    return Array.from(this.#windows.values(), ({ panes, dirtySlots }) => ({
+      ...panes.batch(),
+      unpublished: Int32Array.from(dirtySlots),
+    }));
   }
 
   #row(values: ResultValue[][], panes: Panes, pane: { slot: number; start: number; final: boolean }): void {

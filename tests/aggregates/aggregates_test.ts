@@ -56,6 +56,7 @@ function saved(states: StateArray[]): readonly StateArray[] {
       hashes: new Int32Array(SLOTS),
       windows: new Float64Array(SLOTS),
       counts: new Float64Array(SLOTS),
+      unpublished: new Int32Array(0),
       states: [states],
     }],
   });

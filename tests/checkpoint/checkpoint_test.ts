@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from "../../pipeline/checkpoint/checkpoint.ts";
+import {
+  type Checkpoint,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  type SavedPanes,
+} from "../../pipeline/checkpoint/checkpoint.ts";
 import { FileCheckpointStore } from "../../pipeline/checkpoint/file_store.ts";
 import { PipelineFolders } from "../../pipeline/checkpoint/pipeline_folders.ts";
 import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
-import type { PaneBatch } from "../../pipeline/operators/panes.ts";
 
 const whole = fc.maxSafeInteger();
 const count = fc.nat();
@@ -13,15 +17,16 @@ const doubles = fc.array(fc.double()).map((list) => Float64Array.from(list));
 const bytes = fc.uint8Array();
 const bigs = fc.array(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })).map((list) => BigInt64Array.from(list));
 
-const panes: fc.Arbitrary<PaneBatch> = fc.record({
+const panes: fc.Arbitrary<SavedPanes> = fc.record({
   length: count,
   keys: bytes,
   keyEnds: int32s,
   hashes: int32s,
   windows: doubles,
   counts: doubles,
+  unpublished: int32s,
   states: fc.array(fc.array(fc.oneof(doubles, int32s, bytes, bigs), { maxLength: 5 }), { maxLength: 4 }),
-}) as fc.Arbitrary<PaneBatch>;
+}) as fc.Arbitrary<SavedPanes>;
 
 const anyCheckpoint: fc.Arbitrary<Checkpoint> = fc.record({
   fingerprint: fc.string(),
@@ -89,6 +94,7 @@ const SAMPLE: Checkpoint = {
     hashes: Int32Array.of(-9),
     windows: Float64Array.of(60_000),
     counts: Float64Array.of(9),
+    unpublished: Int32Array.of(0),
     states: [[], [BigInt64Array.of(1n, -1n, 0n, 2n), Uint8Array.of(1)]],
   }],
 };
