@@ -491,10 +491,16 @@ export class PartitionLog {
         continue;
       }
       const { mtime, size } = Deno.statSync(segment.logPath);
-      const cut = segment.recover(mtime?.getTime() ?? nowMs, size);
-      if (cut > 0) {
+      const { cutBytes, damage } = segment.recover(mtime?.getTime() ?? nowMs, size);
+      if (damage !== null) {
         this.#log(
-          `Cut ${cut} bytes of an unfinished write off ${segment.logPath}; it ends at offset ${segment.nextOffset}`,
+          `${segment.logPath} is damaged behind offset ${segment.nextOffset}: ${damage.wholeBatches} whole batches follow ` +
+            `what cannot be read, so acknowledged records may be lost. The log ends there now; the ${cutBytes} bytes ` +
+            `behind are kept in ${damage.keptIn}. Check the disk, and restore the log from a copy if there is one`,
+        );
+      } else if (cutBytes > 0) {
+        this.#log(
+          `Cut ${cutBytes} bytes of an unfinished write off ${segment.logPath}; it ends at offset ${segment.nextOffset}`,
         );
       }
       this.#segments.push(segment);

@@ -3,10 +3,12 @@
  *
  *     <folder>/00000000000000012345.log      batches, one after the other, as they came
  *     <folder>/00000000000000012345.index    see offset_index.ts
+ *     <folder>/00000000000000012345.damaged-12400    from offset 12400 on the log could not be read, see damage.ts; for people
  *
  * @module
  */
 import { type Batch, batchHeaderBytes, batchPrefixBytes, checksumHolds, readBatch } from "./batch.ts";
+import { wholeBatchesBehind } from "./damage.ts";
 import type { FilePool } from "./file_pool.ts";
 import { OffsetIndex } from "./offset_index.ts";
 
@@ -24,6 +26,13 @@ export interface FoundBatch {
   readonly position: number;
   readonly data: Uint8Array;
   readonly view: DataView;
+}
+
+/** What `recover` did. */
+export interface Recovered {
+  readonly cutBytes: number;
+  /** Set when whole batches followed what could not be read: these may have been acknowledged. */
+  readonly damage: { readonly wholeBatches: number; readonly keptIn: string } | null;
 }
 
 export function segmentName(baseOffset: number): string {
@@ -222,9 +231,10 @@ export class Segment {
 
   /**
    * Takes over a segment file found at start. A complete one is believed; otherwise the batches behind the last index entry are read
-   * and checked, and whatever follows the last good one is cut off. Returns how many bytes were cut.
+   * and checked, and whatever follows the last good one is cut off. Where that is more than an unfinished write it is kept in a
+   * file beside.
    */
-  recover(modifiedMs: number, fileBytes: number): number {
+  recover(modifiedMs: number, fileBytes: number): Recovered {
     this.sizeBytes = fileBytes;
     this.lastAppendMs = modifiedMs;
     const index = this.#index = readIndex(this.indexPath, fileBytes);
@@ -235,7 +245,7 @@ export class Segment {
       this.syncedBytes = fileBytes;
       this.syncedOffset = this.nextOffset;
       this.#nextIndexPosition = fileBytes + indexIntervalBytes;
-      return 0;
+      return { cutBytes: 0, damage: null };
     }
     const from = last < 0 ? 0 : index.position(last);
     this.nextOffset = this.baseOffset + (last < 0 ? 0 : index.offset(last));
@@ -253,8 +263,24 @@ export class Segment {
     }
     this.sizeBytes = end;
     this.syncedBytes = from;
-    if (end < fileBytes) this.#files.get(this.logPath).truncateSync(end);
-    return fileBytes - end;
+    const cutBytes = fileBytes - end;
+    if (cutBytes === 0) return { cutBytes, damage: null };
+    const damage = this.#keepDamaged(end, cutBytes);
+    this.#files.get(this.logPath).truncateSync(end);
+    return { cutBytes, damage };
+  }
+
+  /** Null when what begins at `position` is an unfinished write. */
+  #keepDamaged(position: number, bytes: number): Recovered["damage"] {
+    const data = new Uint8Array(bytes);
+    const file = this.#files.get(this.logPath);
+    file.seekSync(position, Deno.SeekMode.Start);
+    for (let at = 0; at < bytes;) at += file.readSync(data.subarray(at)) ?? bytes;
+    const wholeBatches = wholeBatchesBehind(data);
+    if (wholeBatches === 0) return null;
+    const keptIn = `${this.path}.damaged-${this.nextOffset}`;
+    Deno.writeFileSync(keptIn, data);
+    return { wholeBatches, keptIn };
   }
 
   #persistIndex(entries: number): void {

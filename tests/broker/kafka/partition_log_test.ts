@@ -119,6 +119,34 @@ Deno.test("a last batch cut at any of its bytes is gone after a start, and every
   }
 });
 
+Deno.test("a damaged batch with whole ones behind it is told as a loss, and what was cut off is kept", () => {
+  using folder = temporaryFolder();
+  const first = open(folder.path);
+  const starts: number[] = [];
+  for (let i = 0; i < 6; i++) {
+    starts.push(first.partition.sizeBytes);
+    append(first.partition, [`value ${i}`]);
+  }
+  first.files.closeAll();
+  const path = `${folder.path}/00000000000000000000.log`;
+  const bytes = Deno.readFileSync(path);
+  // A bit in the offset, in the length, in the checksum and in a record.
+  for (const at of [7, 11, 20, 65].map((at) => starts[3] + at)) {
+    const wrong = bytes.slice();
+    wrong[at] ^= 1;
+    Deno.writeFileSync(path, wrong);
+    const { partition, files, lines } = open(folder.path);
+    assert.equal(partition.endOffset, 3);
+    const kept = `${folder.path}/00000000000000000000.damaged-3`;
+    assert.ok(
+      lines.some((line) => /damaged behind offset 3: 2 whole batches/.test(line) && line.includes(kept)),
+      `${lines}`,
+    );
+    assert.deepEqual(Deno.readFileSync(kept), wrong.subarray(starts[3]));
+    files.closeAll();
+  }
+});
+
 Deno.test("an index file that is missing, cut, or nonsense costs a scan, not records", async () => {
   using folder = temporaryFolder();
   const big = ["x".repeat(20_000)];
