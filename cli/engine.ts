@@ -87,6 +87,7 @@ export function startEngine(options: EngineOptions): Engine {
     hosts,
     checkpoints: new FileCheckpointStore(folders),
     history: new FileHistoryStore(folders),
+    folders,
     onRows: (pipeline, rows) => listeners.forEach((listener) => listener(pipeline, rows)),
     parts,
   };

@@ -7,11 +7,13 @@
 import { hostname } from "node:os";
 import postgres from "postgres";
 import type { CheckpointStore } from "../pipeline/checkpoint/checkpoint.ts";
+import type { PipelineFolders } from "../pipeline/checkpoint/pipeline_folders.ts";
 import type { HistoryStore } from "../pipeline/checkpoint/history.ts";
 import { systemClock } from "../pipeline/clock.ts";
-import { ConflictError } from "../pipeline/errors.ts";
+import { ConflictError, UnavailableError } from "../pipeline/errors.ts";
 import type { KafkaAdmin } from "../pipeline/log/admin.ts";
 import type { Cluster } from "../pipeline/log/cluster.ts";
+import { RenewablePublisher } from "../pipeline/log/renewable_publisher.ts";
 import type { RegistryClient } from "../pipeline/log/registry_client.ts";
 import type { CommittedLog, TransactionalPublisher } from "../pipeline/log/transactions.ts";
 import { type Plan, resultColumns, type SinkSpec } from "../pipeline/plan/plan.ts";
@@ -23,7 +25,7 @@ import type { ShardHost } from "../pipeline/runtime/shard_host.ts";
 import type { LedgerEntry } from "../pipeline/runtime/status.ts";
 import { fanOut } from "../pipeline/sinks/fan_out.ts";
 import { createKafkaSink } from "../pipeline/sinks/kafka.ts";
-import { claimOwnership, type Fence, raiseGeneration } from "../pipeline/sinks/ownership.ts";
+import { assertOwner, claimOwnership, type Fence, raiseGeneration } from "../pipeline/sinks/ownership.ts";
 import { registerPipeline } from "../pipeline/sinks/pipeline_registry.ts";
 import { createPostgresSink } from "../pipeline/sinks/postgres.ts";
 import { writeLedger } from "../pipeline/sinks/postgres_ledger.ts";
@@ -51,6 +53,8 @@ export interface Shared {
   readonly hosts: readonly ShardHost[];
   readonly checkpoints: CheckpointStore;
   readonly history: HistoryStore;
+  /** Where both are. */
+  readonly folders: PipelineFolders;
   readonly onRows: (pipeline: string, rows: ResultRows) => void;
   /** What to close at the end. */
   readonly parts: AsyncDisposableStack;
@@ -62,7 +66,7 @@ export class PipelineUnit {
   readonly runner: PipelineRunner;
   readonly #shared: Shared;
   readonly #managed: ManagedPipeline;
-  readonly #publisher: TransactionalPublisher;
+  readonly #publisher: RenewablePublisher;
   /** Taken once: whoever took the pipeline over since has it. */
   #fence: Fence | null = null;
   #generation = 0;
@@ -70,7 +74,7 @@ export class PipelineUnit {
   constructor(plan: Plan, shared: Shared) {
     this.plan = plan;
     this.#shared = shared;
-    this.#publisher = shared.publisher(`tailrace.${plan.name}`);
+    this.#publisher = new RenewablePublisher(() => shared.publisher(`tailrace.${plan.name}`));
     this.runner = this.#runner();
     this.#managed = new ManagedPipeline(plan.name, {
       clock: systemClock,
@@ -140,15 +144,39 @@ export class PipelineUnit {
     const { admin, registry, config } = this.#shared;
     const onWaiting = (reason: string | null) => this.runner.setWaiting("starting", reason);
     await untilAvailable(() => prepare(this.plan, { admin, registry, config }), { signal, onWaiting });
-    await untilAvailable(() => this.#own(), { signal, onWaiting });
-    await this.runner.run(signal);
+    try {
+      await untilAvailable(() => this.#own(), { signal, onWaiting });
+      await this.runner.run(signal);
+    } catch (error) {
+      throw error instanceof ConflictError ? await this.#decided(error) : error;
+    }
+  }
+
+  /**
+   * Of several that may write, the database says who does: a process that was replaced may still come late and take Kafka's id,
+   * or the folder. What is lost in that way is taken back; what is lost in the database is lost.
+   */
+  async #decided(conflict: ConflictError): Promise<Error> {
+    const { sql, folders } = this.#shared;
+    if (this.#fence === null) return conflict;
+    try {
+      await assertOwner(sql, this.#fence);
+    } catch (error) {
+      return error as Error;
+    }
+    this.#publisher.renew();
+    folders.release(this.plan.name);
+    return new UnavailableError(
+      `${conflict.message}. But the database says that this process is the newer one: taking it back`,
+    );
   }
 
   /** Takes the pipeline over from whichever process ran it before; only once, so that a process that lost it stays out. */
   async #own(): Promise<void> {
-    if (this.#fence) return;
-    const { sql, checkpoints } = this.#shared;
+    const { sql, checkpoints, folders } = this.#shared;
     const pipeline = this.plan.name;
+    await folders.claim(pipeline);
+    if (this.#fence) return;
     const claimed = await claimOwnership(sql, { pipeline, process: `${hostname()}:${Deno.pid}` });
     // Results of a pipeline whose checkpoint is gone are computed again, and have to be newer than those that are there.
     const isNew = claimed.token === 1 || await checkpoints.load(pipeline) !== null;

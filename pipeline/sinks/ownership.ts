@@ -50,6 +50,20 @@ ON CONFLICT (pipeline) DO UPDATE SET token = o.token + 1, process = excluded.pro
 }
 
 /**
+ * Resolves when the pipeline still belongs to the process that was given this token.
+ *
+ * @throws ConflictError when another process took it over since
+ * @throws UnavailableError when the server is away
+ */
+export async function assertOwner(sql: postgres.Sql, { pipeline, token }: Fence): Promise<void> {
+  try {
+    await sql.unsafe("SELECT tailrace.hold_ownership($1, $2::bigint)", [pipeline, String(token)]);
+  } catch (error) {
+    throw sortedError(error, "tailrace.owners");
+  }
+}
+
+/**
  * How often a pipeline was rewound; 0 when it never was.
  *
  * @throws UnavailableError when the server is away
