@@ -14,13 +14,14 @@ import { withPermissionHint } from "./permission_hint.ts";
  */
 export async function preflight(config: Config): Promise<Disposable> {
   const folder = await takeFolder(config.dataDir);
+  const isOurs = !("problem" in folder);
   const faults = [
-    "problem" in folder ? [folder] : [],
-    ...portsNeeded(config).map(portFaults),
+    isOurs ? [] : [folder],
+    ...portsNeeded(config, { isOurs }).map(portFaults),
     await keyFaults(config),
   ].flat();
   if (faults.length === 0) return folder as Disposable;
-  if (!("problem" in folder)) folder[Symbol.dispose]();
+  if (isOurs) folder[Symbol.dispose]();
   throw new ConfigError(faults);
 }
 
@@ -62,11 +63,15 @@ interface PortNeeded {
   readonly port: number;
 }
 
-function portsNeeded({ host, ports, brokers, registryUrl, databaseUrl, dataDir, mode }: Config): PortNeeded[] {
+/** `isOurs`: the data folder is; of any other nothing is read. */
+function portsNeeded(
+  { host, ports, brokers, registryUrl, databaseUrl, dataDir, mode }: Config,
+  { isOurs }: { readonly isOurs: boolean },
+): PortNeeded[] {
   const api = { part: "api", variable: "TAILRACE_PORT", host, port: ports.api };
   if (mode !== "dev") return [api];
   // The server of a run that was killed may hold its port a little longer; starting PostgreSQL ends it first.
-  const isLeftBehind = !databaseUrl && existsSync(`${dataDir}/postgres/cluster/postmaster.pid`);
+  const isLeftBehind = isOurs && !databaseUrl && existsSync(`${dataDir}/postgres/cluster/postmaster.pid`);
   return [
     api,
     ...brokers.length > 0 ? [] : [{ part: "broker", variable: "TAILRACE_BROKER_PORT", host, port: ports.broker }],
