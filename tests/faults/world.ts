@@ -317,12 +317,11 @@ export class World implements AsyncDisposable {
   }
 }
 
-/** What a data folder has saved of its pipelines. */
+/** Copies what a data folder has saved of its pipelines. */
 export async function copyCheckpoints(from: string, to: string): Promise<void> {
-  await Deno.mkdir(`${to}/checkpoints`, { recursive: true });
-  for await (const { name, isFile } of Deno.readDir(`${from}/checkpoints`)) {
-    if (isFile) await Deno.copyFile(`${from}/checkpoints/${name}`, `${to}/checkpoints/${name}`);
-  }
+  await Deno.mkdir(to, { recursive: true });
+  const copy = await new Deno.Command("cp", { args: ["-r", `${from}/checkpoints`, to] }).output();
+  if (!copy.success) throw new Error(`Cannot copy ${from}/checkpoints: ${new TextDecoder().decode(copy.stderr)}`);
 }
 
 /** Registers a schema and returns its id. */

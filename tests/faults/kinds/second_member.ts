@@ -34,6 +34,7 @@ async function join(world: World, forMs: number): Promise<void> {
   const consumer = kafkaAt(world.addresses.brokers).consumer({
     groupId: `tailrace.${world.pipeline}`,
     heartbeatInterval: 500,
+    maxWaitTimeInMs: 200,
   });
   await consumer.connect();
   try {
