@@ -9,19 +9,18 @@ const CHECK_EVERY = 20;
 export const secondMember: Kind = {
   name: "second-member",
   what: "a second member joins and leaves the pipeline's group; a second process takes over and stops",
-  counts: { full: 100, short: 4 },
+  counts: { full: 100, short: 3 },
   async run(run) {
     await using world = await run.world({ broker: "apart", postgres: "apart" });
     const ways = [
       () => join(world, run.between(300, 1_500)),
       () => takeOver(world, { forMs: run.between(200, 1_000), withCopy: true }),
-      () => join(world, run.between(300, 1_500)),
       () => takeOver(world, { forMs: run.between(200, 1_000), withCopy: false }),
     ];
     while (run.injected < run.count) {
       await sleep(run.between(50, 400));
-      run.inject();
       await ways[run.injected % ways.length]();
+      run.inject();
       await run.recovers(world);
       if (run.injected % CHECK_EVERY === 0) await run.check(world);
     }
