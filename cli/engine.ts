@@ -84,6 +84,7 @@ export function startEngine(options: EngineOptions): Engine {
     committed,
     publisher,
     newCluster,
+    cluster,
     hosts,
     checkpoints: new FileCheckpointStore(folders),
     history: new FileHistoryStore(folders),

@@ -14,6 +14,7 @@ import { ConflictError, UnavailableError } from "../pipeline/errors.ts";
 import type { KafkaAdmin } from "../pipeline/log/admin.ts";
 import type { Cluster } from "../pipeline/log/cluster.ts";
 import { RenewablePublisher } from "../pipeline/log/renewable_publisher.ts";
+import { noteOffsets } from "../pipeline/log/group_offsets.ts";
 import type { RegistryClient } from "../pipeline/log/registry_client.ts";
 import type { CommittedLog, TransactionalPublisher } from "../pipeline/log/transactions.ts";
 import { type Plan, resultColumns, type SinkSpec } from "../pipeline/plan/plan.ts";
@@ -50,6 +51,8 @@ export interface Shared {
   /** A writer under a transactional id of its own. */
   readonly publisher: (transactionalId: string) => TransactionalPublisher;
   readonly newCluster: () => Cluster;
+  /** For short questions. */
+  readonly cluster: Cluster;
   readonly hosts: readonly ShardHost[];
   readonly checkpoints: CheckpointStore;
   readonly history: HistoryStore;
@@ -178,9 +181,13 @@ export class PipelineUnit {
     await folders.claim(pipeline);
     if (this.#fence) return;
     const claimed = await claimOwnership(sql, { pipeline, process: `${hostname()}:${Deno.pid}` });
-    // Results of a pipeline whose checkpoint is gone are computed again, and have to be newer than those that are there.
-    const isNew = claimed.token === 1 || await checkpoints.load(pipeline) !== null;
-    this.#generation = isNew ? claimed.generation : await raiseGeneration(sql, { pipeline });
+    const saved = await checkpoints.load(pipeline);
+    // What is computed from here on has to be newer than what is there: of a run whose checkpoint is gone, or of a process with
+    // another data folder.
+    const isNewest = saved ? saved.generation === claimed.generation : claimed.token === 1;
+    this.#generation = isNewest
+      ? claimed.generation
+      : await raiseGeneration(sql, { pipeline, above: Math.max(saved?.generation ?? 0, claimed.generation) });
     this.#fence = { pipeline, token: claimed.token };
   }
 
@@ -221,16 +228,14 @@ export class PipelineUnit {
    * call makes it good; but it may be the first to tell that another process has the pipeline.
    */
   async #noteSaved(entries: readonly LedgerEntry[]): Promise<void> {
-    const { sql, admin } = this.#shared;
+    const { sql, cluster } = this.#shared;
     const { name, topic } = this.plan;
     const positions = new Map(entries.map(({ partition, position }) => [partition, position]));
-    const ends = await Promise.allSettled([
+    const [ledger] = await Promise.allSettled([
       writeLedger(sql, { ...this.#fence!, topic, entries }),
-      admin.noteOffsets(`tailrace.${name}`, topic, positions),
+      noteOffsets(cluster, `tailrace.${name}`, { topic, positions }),
     ]);
-    const fenced = ends.map((end) => end.status === "rejected" ? end.reason : null)
-      .find((error) => error instanceof ConflictError);
-    if (fenced) this.runner.fence(fenced);
+    if (ledger.status === "rejected" && ledger.reason instanceof ConflictError) this.runner.fence(ledger.reason);
   }
 
   async #openSink(spec: SinkSpec): Promise<Sink> {

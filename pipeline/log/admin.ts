@@ -21,7 +21,7 @@ export interface TopicSpec {
   readonly isCompacted?: boolean;
 }
 
-/** Control plane: topics and the offsets that other tools see, through kafkajs. One call, one connection. */
+/** Control plane: topics, through kafkajs. One call, one connection. */
 export class KafkaAdmin {
   readonly #kafka: Kafka;
 
@@ -55,17 +55,6 @@ export class KafkaAdmin {
         })),
       });
     });
-  }
-
-  /** Notes how far a pipeline has come where consumer-group tools look. Advisory: nothing is resumed from it. */
-  async noteOffsets(groupId: string, topic: string, positions: ReadonlyMap<number, number>): Promise<void> {
-    await this.#with((admin) =>
-      admin.setOffsets({
-        groupId,
-        topic,
-        partitions: [...positions].map(([partition, offset]) => ({ partition, offset: String(offset) })),
-      })
-    );
   }
 
   async #with<T>(work: (admin: Admin) => Promise<T>): Promise<T> {

@@ -13,6 +13,7 @@ import {
   initProducerId,
   type PartitionSet,
   type ProducerIdentity,
+  TRANSACTION,
   type TransactionState,
 } from "./transaction_requests.ts";
 import { unlessAborted } from "./unless_aborted.ts";
@@ -166,7 +167,10 @@ export class TransactionCoordinator {
   async #connection(): Promise<BrokerConnection> {
     if (!this.#address) {
       const { transactionalId } = this.#options;
-      const { code, value } = await findCoordinator(await this.#cluster.any(), transactionalId);
+      const { code, value } = await findCoordinator(await this.#cluster.any(), {
+        key: transactionalId,
+        type: TRANSACTION,
+      });
       const error = kafkaError(code, `to say who coordinates the transactional id ${transactionalId}`);
       if (error) throw error;
       this.#address = value;

@@ -2,7 +2,7 @@
  * What a transactional producer asks of the broker that coordinates it, in versions that Apache Kafka 2.8 to 4.1 speaks.
  * Versions before 3 of these requests are not flexible, but for InitProducerId, whose lengths are compact.
  *
- *     FindCoordinator v1       key string, type int8 (1: transaction)
+ *     FindCoordinator v1       key string, type int8 (0: group, 1: transaction)
  *                          ->  throttle int32, error int16, message string?, node int32, host string, port int32
  *     InitProducerId v4        transactional id string, timeout ms int32, producer id int64, epoch int16 (-1, -1: take over)
  *                          ->  throttle int32, error int16, producer id int64, epoch int16
@@ -44,12 +44,19 @@ export interface Address {
   readonly port: number;
 }
 
-export function findCoordinator(connection: BrokerConnection, transactionalId: string): Promise<Answer<Address>> {
+/** What a coordinator keeps: a group's offsets, or a transactional id's state. */
+export const GROUP = 0;
+export const TRANSACTION = 1;
+
+export function findCoordinator(
+  connection: BrokerConnection,
+  { key, type }: { readonly key: string; readonly type: typeof GROUP | typeof TRANSACTION },
+): Promise<Answer<Address>> {
   return ask(connection, {
     apiKey: 10,
     version: 1,
     timeoutMs: ANSWER_TIMEOUT_MS,
-    body: (writer) => writer.string(transactionalId).int8(1),
+    body: (writer) => writer.string(key).int8(type),
   }, (reader) => {
     reader.int32();
     const code = reader.int16();

@@ -44,7 +44,7 @@ export interface RunnerDeps {
   readonly checkpoints: CheckpointStore;
   readonly history: HistoryStore;
   readonly checkpointEveryMs: number;
-  /** The generation to begin with where there is no checkpoint: above any that was ever published. */
+  /** The least generation to go on with: none above it was ever published by another process. */
   readonly generation: number;
   /** Instead of `OPEN_PANES_MAX` and `OPEN_WINDOWS_MAX`. */
   readonly openPanesMax?: number;

@@ -26,7 +26,7 @@ export interface Restored {
 export interface RestoreDeps {
   readonly checkpoints: CheckpointStore;
   readonly history: HistoryStore;
-  /** The generation to begin with where there is no checkpoint. */
+  /** The least generation to go on with. */
   readonly generation: number;
 }
 
@@ -62,7 +62,8 @@ export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): 
       PartitionLedger.fresh(plan, { partition, position: earliest.get(partition)!, raisedToMs })
   );
   for (const ledger of partitions) ledger.forgetBefore(earliest.get(ledger.partition)!);
-  const generation = checkpoint?.generation ?? deps.generation;
+  // The checkpoint's after a rewind; a higher one when another process computed results meanwhile.
+  const generation = Math.max(checkpoint?.generation ?? 0, deps.generation);
   const finalBeforeMs = checkpoint?.finalBeforeMs ?? null;
   const windows = new WindowState(plan, { generation, finalBeforeMs });
   for (const batch of checkpoint?.panes ?? []) windows.restore(batch);

@@ -117,12 +117,17 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
       epoch: checkpoint.epoch,
       savedAtMs: deps.nowMs,
       // Rows of a new generation are newer than any that are there; letters are the same ones again, to be found there.
-      sinks: { results: null, setAside: isNewTopic ? null : setAsideTail(plan.topic, positions) },
+      sinks: { results: null, setAside: setAsideTail(plan.topic, isNewTopic ? nothingThere(positions) : positions) },
       partitions,
       panes: [],
     },
     history: history.filter(({ partition, position }) => position <= positions.get(partition)!),
   };
+}
+
+/** For a topic of which nothing was ever set aside: what is there is of another topic with the same name. */
+function nothingThere(positions: ReadonlyMap<number, number>): Map<number, number> {
+  return new Map(Array.from(positions, ([partition]) => [partition, Number.MAX_SAFE_INTEGER]));
 }
 
 /** The end of the last window that has final results. */

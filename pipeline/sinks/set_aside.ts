@@ -83,8 +83,10 @@ class TopicsBeside implements SetAsideSink {
   }
 
   async resume(position: SinkPosition, options: { readonly signal: AbortSignal }): Promise<void> {
-    this.#since = (position?.since ?? {}) as Readonly<Record<string, number>>;
-    await this.#writer.resume(position, options);
+    // Without a checkpoint the pipeline reads its topic from the beginning, perhaps not for the first time.
+    const from = position ?? setAsideTail(this.#options.topic, new Map());
+    this.#since = (from?.since ?? {}) as Readonly<Record<string, number>>;
+    await this.#writer.resume(from, options);
   }
 
   position(): SinkPosition {
