@@ -94,6 +94,7 @@ export function resolveOptions(options: BrokerOptions): ResolvedOptions {
     retentionCheckMs: 10_000,
     log: () => {},
     clock: systemClock,
-    ...options,
+    // One that is given as undefined is not given.
+    ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as BrokerOptions,
   };
 }
