@@ -9,7 +9,8 @@ import type { ResultColumn } from "../pipeline/plan/plan.ts";
 import type { ResultRows } from "../pipeline/sinks/sink.ts";
 import type { Explanation } from "../pipeline/runtime/explain.ts";
 import type { RewindPreview, RewindTarget } from "../pipeline/runtime/rewind.ts";
-import type { LedgerEntry, PipelineStatus } from "../pipeline/runtime/status.ts";
+import type { LedgerEntry } from "../pipeline/ledger.ts";
+import type { PipelineStatus } from "../pipeline/runtime/status.ts";
 
 /** A result row as JSON shows it: decimals as strings, timestamps as ISO 8601. */
 export type ResultJson = Record<string, string | number | boolean | null>;

@@ -5,7 +5,7 @@ import type { Cluster } from "../pipeline/log/cluster.ts";
 import type { LogPublisher } from "../pipeline/log/log_publisher.ts";
 import type { OutgoingRecord } from "../pipeline/log/publisher.ts";
 import type { LatestSchema, RegistryClient } from "../pipeline/log/registry_client.ts";
-import { partitionOf } from "../pipeline/sinks/murmur2.ts";
+import { partitionOf } from "../pipeline/log/murmur2.ts";
 import type { Ingest, IngestedRecord } from "./deps.ts";
 
 /** How long a topic's newest schema is taken to be the newest. */

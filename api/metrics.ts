@@ -5,7 +5,8 @@
  */
 import process from "node:process";
 import { Counter, Gauge, Registry } from "prom-client";
-import type { Buckets, PipelineStatus } from "../pipeline/runtime/status.ts";
+import type { Buckets } from "../pipeline/ledger.ts";
+import type { PipelineStatus } from "../pipeline/runtime/status.ts";
 import type { LiveStats } from "./live.ts";
 
 export interface MetricsOptions {

@@ -6,7 +6,7 @@
  */
 import type { ByteWriter } from "../pipeline/codec/byte_writer.ts";
 import { FRAME_BYTES, writeFrame } from "../pipeline/codec/framing.ts";
-import { partitionOf } from "../pipeline/sinks/murmur2.ts";
+import { partitionOf } from "../pipeline/log/murmur2.ts";
 
 export const ACCOUNTS = 10_000;
 const MERCHANTS = 500;

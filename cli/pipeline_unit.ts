@@ -23,7 +23,7 @@ import { ManagedPipeline } from "../pipeline/runtime/managed_pipeline.ts";
 import { PipelineRunner } from "../pipeline/runtime/pipeline_runner.ts";
 import { previewRewind, rewind, type RewindPreview, type RewindTarget } from "../pipeline/runtime/rewind.ts";
 import type { ShardHost } from "../pipeline/runtime/shard_host.ts";
-import type { LedgerEntry } from "../pipeline/runtime/status.ts";
+import type { LedgerEntry } from "../pipeline/ledger.ts";
 import { fanOut } from "../pipeline/sinks/fan_out.ts";
 import { createKafkaSink } from "../pipeline/sinks/kafka.ts";
 import { assertOwner, claimOwnership, type Fence, raiseGeneration } from "../pipeline/sinks/ownership.ts";

@@ -1,5 +1,5 @@
 import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
-import type { LedgerEntry } from "../../pipeline/runtime/status.ts";
+import type { LedgerEntry } from "../../pipeline/ledger.ts";
 import type { AppDeps } from "../deps.ts";
 import { ledgerQuerySchema, ledgerSchema } from "../operation_schemas.ts";
 import { ProblemException, problemResponses } from "../problem.ts";

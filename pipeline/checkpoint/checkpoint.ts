@@ -12,7 +12,7 @@
 import type { StateArray } from "../aggregates/aggregate.ts";
 import { crc32c } from "../log/crc32c.ts";
 import type { PaneBatch } from "../operators/panes.ts";
-import type { Buckets } from "../runtime/status.ts";
+import type { Buckets } from "../ledger.ts";
 import type { SinkPosition } from "../sinks/sink.ts";
 
 /** How far one partition is accounted for. */

@@ -17,7 +17,7 @@ import type { OutgoingRecord } from "../log/publisher.ts";
 import type { RegistryClient } from "../log/registry_client.ts";
 import type { CommittedLog, Offsets, OutgoingPart, TransactionalPublisher } from "../log/transactions.ts";
 import type { AvroSchema, Plan } from "../plan/plan.ts";
-import { BATCH_BYTES_MAX } from "../sinks/record_batches.ts";
+import { BATCH_BYTES_MAX } from "../log/record_batches.ts";
 import { type Forecast, Forecaster } from "./forecast.ts";
 import { type Journal, journalRecord, journalTopic } from "./journal.ts";
 import {

@@ -1,7 +1,7 @@
 import { ByteWriter } from "../codec/byte_writer.ts";
 import type { Clock } from "../clock.ts";
 import { ConflictError, gravest, UnavailableError } from "../errors.ts";
-import { recordBatches } from "../sinks/record_batches.ts";
+import { recordBatches } from "./record_batches.ts";
 import type { Cluster } from "./cluster.ts";
 import { KafkaCode } from "./kafka_errors.ts";
 import { Producer } from "./producer.ts";

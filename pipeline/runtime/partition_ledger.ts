@@ -1,9 +1,10 @@
 import type { PartitionCheckpoint, Redriven } from "../checkpoint/checkpoint.ts";
 import type { Sample } from "../checkpoint/history.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { Buckets, LedgerEntry } from "../ledger.ts";
 import type { PartitionProgress } from "./partition_state.ts";
 import type { PartitionStart } from "./shard_task.ts";
-import type { Buckets, LedgerEntry, PartitionStatus } from "./status.ts";
+import type { PartitionStatus } from "./status.ts";
 
 const NOTHING: Buckets = { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0, duplicate: 0 };
 

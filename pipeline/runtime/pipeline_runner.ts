@@ -2,6 +2,7 @@ import type { Checkpoint, CheckpointStore } from "../checkpoint/checkpoint.ts";
 import type { HistoryStore, Sample } from "../checkpoint/history.ts";
 import type { Clock } from "../clock.ts";
 import { ConfigError, type ConflictError, UnavailableError } from "../errors.ts";
+import type { Buckets, LedgerEntry } from "../ledger.ts";
 import type { Cluster } from "../log/cluster.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { PaneBatch } from "../operators/panes.ts";
@@ -17,7 +18,7 @@ import { recompute } from "./recompute.ts";
 import { leastWatermark, restore, type Restored } from "./restore.ts";
 import type { ShardFlush } from "./shard.ts";
 import type { ShardHandle, ShardHost } from "./shard_host.ts";
-import type { Buckets, LedgerEntry, PipelineState, PipelineStatus } from "./status.ts";
+import type { PipelineState, PipelineStatus } from "./status.ts";
 import { WindowState } from "./window_state.ts";
 
 /** Time between two epochs: how long a closed window waits at most before it is published. */

@@ -3,13 +3,10 @@ import { type PaneBatch, Panes } from "../operators/panes.ts";
 import { createKeyReader } from "../operators/group_key.ts";
 import { grown } from "../grown.ts";
 import { type Plan, type ResultColumn, resultColumns } from "../plan/plan.ts";
-import type { ResultRows, ResultValue } from "../sinks/sink.ts";
+import { type ResultRows, type ResultValue, REVISIONS_PER_GENERATION } from "../sinks/sink.ts";
 
 /** Room a new window begins with: there may be many that have few panes. */
 const SLOTS_FIRST = 16;
-
-/** More than a pane has records, so that every row of a later computation is newer than any of an earlier one. */
-export const REVISIONS_PER_GENERATION = 1e12;
 
 /** Which computation of the pipeline it is. */
 export interface Computed {

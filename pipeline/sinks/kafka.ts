@@ -19,7 +19,7 @@ import { FRAME_BYTES, writeFrame } from "../codec/framing.ts";
 import type { OutgoingRecord } from "../log/publisher.ts";
 import type { CommittedLog, CommittedRecord, OutgoingPart, TransactionalPublisher } from "../log/transactions.ts";
 import type { AvroSchema, ResultColumn } from "../plan/plan.ts";
-import { partitionOf } from "./murmur2.ts";
+import { partitionOf } from "../log/murmur2.ts";
 import { resultKey } from "./result_key.ts";
 import { resultSchema } from "./result_schema.ts";
 import type { ResultRows, ResultValue, Sink, SinkPosition, WriteOptions } from "./sink.ts";

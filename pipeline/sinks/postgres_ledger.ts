@@ -1,5 +1,5 @@
 import type postgres from "postgres";
-import type { LedgerEntry } from "../runtime/status.ts";
+import type { LedgerEntry } from "../ledger.ts";
 import type { Fence } from "./ownership.ts";
 import { sortedError } from "./postgres_errors.ts";
 

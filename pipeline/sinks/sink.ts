@@ -19,6 +19,12 @@ export interface ResultRows {
   readonly values: readonly (readonly ResultValue[])[];
 }
 
+/**
+ * A row's revision is this times the pipeline's generation, and the number of records in it: more than a pane has, so that every
+ * row of a later computation is newer than any of an earlier one.
+ */
+export const REVISIONS_PER_GENERATION = 1e12;
+
 /** A record that was not aggregated, kept byte for byte with where it came from and why. */
 export interface SetAsideRecord {
   readonly topic: string;

@@ -18,8 +18,7 @@ import type {
   OutgoingPart,
   TransactionalPublisher,
 } from "../log/transactions.ts";
-import { REVISIONS_PER_GENERATION } from "../runtime/window_state.ts";
-import type { SinkPosition } from "./sink.ts";
+import { REVISIONS_PER_GENERATION, type SinkPosition } from "./sink.ts";
 
 /**
  * Bound of what is remembered of tails. They hold what was written since a checkpoint, so as much as a pipeline publishes in

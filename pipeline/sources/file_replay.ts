@@ -10,7 +10,7 @@ import { FRAME_BYTES, writeFrame } from "../codec/framing.ts";
 import { ConfigError, MalformedRecordError } from "../errors.ts";
 import type { RegistryClient } from "../log/registry_client.ts";
 import type { AvroSchema } from "../plan/plan.ts";
-import { partitionOf } from "../sinks/murmur2.ts";
+import { partitionOf } from "../log/murmur2.ts";
 import { type FileRows, openReplayFile } from "./file_replay_reader.ts";
 
 /** At a pace, rows that are due within this time go out together. */

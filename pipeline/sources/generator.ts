@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { Cluster } from "../log/cluster.ts";
 import { BatchingProducer } from "../log/batching_producer.ts";
 import { Producer } from "../log/producer.ts";
-import { partitionOf } from "../sinks/murmur2.ts";
+import { partitionOf } from "../log/murmur2.ts";
 import { TransactionWriter } from "./transactions.ts";
 
 /** Time between two looks at what is due. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { explain } from "../../pipeline/runtime/explain.ts";
-import { REVISIONS_PER_GENERATION } from "../../pipeline/runtime/window_state.ts";
+import { REVISIONS_PER_GENERATION } from "../../pipeline/sinks/sink.ts";
 import { type Event, eventPlan } from "./logs.ts";
 import { Crash, objects, RunnerBench } from "./runner_bench.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ConfigError } from "../../pipeline/errors.ts";
 import { rewind, type RewindDeps, type RewindTarget } from "../../pipeline/runtime/rewind.ts";
-import { REVISIONS_PER_GENERATION } from "../../pipeline/runtime/window_state.ts";
+import { REVISIONS_PER_GENERATION } from "../../pipeline/sinks/sink.ts";
 import { type Event, eventPlan } from "./logs.ts";
 import { objects, RunnerBench } from "./runner_bench.ts";
 

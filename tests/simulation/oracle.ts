@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Buckets } from "../../pipeline/runtime/status.ts";
+import type { Buckets } from "../../pipeline/ledger.ts";
 import type { Event, Told } from "./source_log.ts";
 
 /** The rules that a simulation varies. Sizes in milliseconds. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ConfigError } from "../../pipeline/errors.ts";
 import type { OutgoingRecord } from "../../pipeline/log/publisher.ts";
 import { createKafkaSink } from "../../pipeline/sinks/kafka.ts";
-import { partitionOf } from "../../pipeline/sinks/murmur2.ts";
+import { partitionOf } from "../../pipeline/log/murmur2.ts";
 import type { ResultValue, Sink, SinkPosition } from "../../pipeline/sinks/sink.ts";
 import { COLUMNS, resultRows, sinkContract } from "../contracts/sink_contract.ts";
 import { type LogStep, MemoryLog } from "./memory_log.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import type postgres from "postgres";
 import { ConfigError, ConflictError, UnavailableError } from "../../pipeline/errors.ts";
-import type { LedgerEntry } from "../../pipeline/runtime/status.ts";
+import type { LedgerEntry } from "../../pipeline/ledger.ts";
 import { migrate } from "../../pipeline/sinks/migrate.ts";
 import { claimOwnership, raiseGeneration, readGeneration } from "../../pipeline/sinks/ownership.ts";
 import { createPostgresSink } from "../../pipeline/sinks/postgres.ts";

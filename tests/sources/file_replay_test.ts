@@ -8,7 +8,7 @@ import { type Clock, systemClock } from "../../pipeline/clock.ts";
 import { ByteWriter } from "../../pipeline/codec/byte_writer.ts";
 import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
 import type { AvroSchema } from "../../pipeline/plan/plan.ts";
-import { partitionOf } from "../../pipeline/sinks/murmur2.ts";
+import { partitionOf } from "../../pipeline/log/murmur2.ts";
 import { parseSpeed, type RecordTarget, replayFile, type ReplayOptions } from "../../pipeline/sources/file_replay.ts";
 
 const FLIGHTS = join(import.meta.dirname!, "../../node_modules/vega-datasets/data/flights-3m.parquet");

@@ -8,7 +8,7 @@ import { bigintFromBytes } from "../../pipeline/decimal.ts";
 import { generate } from "../../pipeline/sources/generator.ts";
 import { generateInThread } from "../../pipeline/sources/generator_thread.ts";
 import { TransactionWriter } from "../../pipeline/sources/transactions.ts";
-import { partitionOf } from "../../pipeline/sinks/murmur2.ts";
+import { partitionOf } from "../../pipeline/log/murmur2.ts";
 import { brokerBehindProxy, fetchAll, makeTopic } from "../log/broker_behind_proxy.ts";
 
 interface Transaction {

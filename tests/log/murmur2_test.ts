@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Partitioners } from "kafkajs";
-import { murmur2, partitionOf } from "../../pipeline/sinks/murmur2.ts";
+import { murmur2, partitionOf } from "../../pipeline/log/murmur2.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

@@ -1,4 +1,4 @@
-import type { OutgoingRecord } from "../log/publisher.ts";
+import type { OutgoingRecord } from "./publisher.ts";
 
 /** Brokers refuse a batch over 1 MiB unless told otherwise (message.max.bytes); this leaves room for framing. */
 export const BATCH_BYTES_MAX = 900 * 1024;
