@@ -87,7 +87,7 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "open panes are not taken up at a restart",
     file: RESTORE,
-    find: "  for (const batch of checkpoint?.panes ?? []) windows.merge(batch);\n",
+    find: "  for (const batch of checkpoint?.panes ?? []) windows.restore(batch);\n",
     replace: "",
   },
   {
@@ -95,7 +95,6 @@ export const FAULTS: readonly Fault[] = [
     file: RESTORE,
     find: "return saved !== undefined && sample.position <= saved.position &&",
     replace: "return saved !== undefined || sample.position <= saved!.position &&",
-    test: { file: "tests/runtime/rewind_test.ts" },
   },
   {
     name: "an idle decision binds before it is saved",
@@ -180,6 +179,26 @@ export const FAULTS: readonly Fault[] = [
     file: WINDOWS,
     find: "        this.#windows.delete(start);\n",
     replace: "",
+  },
+  {
+    name: "what was published before a restart is published again",
+    file: WINDOWS,
+    find:
+      "    window.dirtySlots = [...batch.unpublished];\n    for (const slot of window.dirtySlots) window.dirty[slot] = 1;\n",
+    replace:
+      "    window.dirtySlots = Array.from({ length: batch.length }, (_, slot) => slot);\n    window.dirty.fill(1);\n",
+  },
+  {
+    name: "what was not published before a restart is not published after it",
+    file: WINDOWS,
+    find: "    window.dirtySlots = [...batch.unpublished];\n",
+    replace: "    window.dirtySlots = [];\n",
+  },
+  {
+    name: "a part that is read again goes on to the next idle decision",
+    file: STATE,
+    find: "return Math.min(this.#stops[0]?.offset ?? Infinity, this.#start.until ?? Infinity);",
+    replace: "return this.#stops[0]?.offset ?? this.#start.until ?? Infinity;",
   },
   {
     name: "early rows are called final",

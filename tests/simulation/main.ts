@@ -29,7 +29,7 @@ const { values } = parseArgs({
 });
 if (values.planted) {
   const { plantAll } = await import("../planted/plant.ts");
-  Deno.exit(await plantAll({ only: values.only, seeds: Number(values.seeds ?? 400) }) ? 0 : 1);
+  Deno.exit(await plantAll({ only: values.only, seeds: Number(values.seeds ?? 3_000) }) ? 0 : 1);
 }
 const first = Number(values.seed ?? 1);
 const count = Number(values.seeds ?? (values.seed === undefined ? 200 : 1));

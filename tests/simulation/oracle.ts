@@ -30,6 +30,8 @@ export interface Pane {
   readonly startMs: number;
   n: number;
   total: number;
+  /** How many of its records came back. */
+  back: number;
 }
 
 export interface Judged {
@@ -80,7 +82,7 @@ export function judge(
     if (isLate && back === null) return "late";
     if (!isLate && isRepeated(event, at)) return "duplicate";
     if (back !== null) backOf.add(back.source);
-    count(event, startMs);
+    count(event, startMs, back === null ? 0 : 1);
     return "aggregated";
   }
 
@@ -92,11 +94,12 @@ export function judge(
     return isKnown;
   }
 
-  function count({ k, v }: Event, startMs: number): void {
+  function count({ k, v }: Event, startMs: number, back: number): void {
     const key = JSON.stringify([k, startMs]);
-    const pane = panes.get(key) ?? { k, startMs, n: 0, total: 0 };
+    const pane = panes.get(key) ?? { k, startMs, n: 0, total: 0, back: 0 };
     pane.n++;
     pane.total += v;
+    pane.back += back;
     panes.set(key, pane);
   }
 }
@@ -105,10 +108,11 @@ export function judge(
 export function sumPanes(judged: readonly Judged[]): Map<string, Pane> {
   const all = new Map<string, Pane>();
   for (const { panes } of judged) {
-    for (const [key, { k, startMs, n, total }] of panes) {
-      const pane = all.get(key) ?? { k, startMs, n: 0, total: 0 };
+    for (const [key, { k, startMs, n, total, back }] of panes) {
+      const pane = all.get(key) ?? { k, startMs, n: 0, total: 0, back: 0 };
       pane.n += n;
       pane.total += total;
+      pane.back += back;
       all.set(key, pane);
     }
   }

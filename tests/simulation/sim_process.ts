@@ -22,18 +22,20 @@ export class SimProcess {
   #isAlive = true;
   #isFrozen = false;
   #held: (() => void)[] = [];
-  /** Points until it dies. */
+  /** Points until it dies; of those only that have this in their names. */
   #fuse: number;
+  readonly #fatal: string;
 
   constructor(
     name: string,
     world: World,
-    { random, fuse, onDeath }: { random: Random; fuse: number; onDeath: () => void },
+    { random, fuse, fatal, onDeath }: { random: Random; fuse: number; fatal: string; onDeath: () => void },
   ) {
     this.name = name;
     this.#world = world;
     this.#random = random;
     this.#fuse = fuse;
+    this.#fatal = fatal;
     this.#onDeath = onDeath;
   }
 
@@ -94,7 +96,7 @@ export class SimProcess {
   point(what: string): Promise<void> {
     if (!this.#isAlive) return NEVER;
     this.#world.note(this.name, what);
-    if (--this.#fuse === 0) {
+    if (what.includes(this.#fatal) && --this.#fuse === 0) {
       this.kill();
       return NEVER;
     }

@@ -12,6 +12,7 @@ import { judge, sumPanes } from "./oracle.ts";
 import { runOwner, type Surroundings } from "./owner.ts";
 import { anyPlan, RESULTS, TOPIC } from "./plans.ts";
 import { Random } from "./random.ts";
+import { rowOf } from "./result_values.ts";
 import { SimClock } from "./sim_clock.ts";
 import { SimDisk } from "./sim_disk.ts";
 import { SimKafka } from "./sim_kafka.ts";
@@ -24,6 +25,19 @@ import { CALM, type Faults, type Server, World } from "./world.ts";
 
 /** How long after the last fault everything has to be done, by the simulation's clock. */
 const FINISH_WITHIN_MS = 40_000;
+
+/** Points to die at: between two things that belong together. */
+const FATAL = [
+  "has the answer of postgres to take",
+  "has the answer of kafka to commit",
+  "asks kafka to commit",
+  "after sync folder",
+  "before open d/totals",
+  "checkpoint.new",
+  "checkpoint.new",
+  "before rename",
+  "write on",
+];
 
 export interface SimulationOptions {
   /** Keep a line per step. */
@@ -87,6 +101,7 @@ class Simulation {
   #violation: Error | null = null;
   #running: Running[] = [];
   #isCalm = false;
+  #finishing: Running | null = null;
   #isOver = false;
 
   constructor(seed: number, trace: Trace, { spanMs }: SimulationOptions) {
@@ -165,9 +180,13 @@ class Simulation {
     const name = `process ${++this.counts.processes}`;
     const random = this.#random.fork();
     const stop = new AbortController();
+    // Any point at all; or one of a kind, where much hangs on the order of things.
+    const fatal = random.chance(0.5) ? "" : random.pick(FATAL);
+    const most = fatal === "" ? fuse : Math.min(fuse, 12);
     const process = new SimProcess(name, this.#world, {
       random,
-      fuse: this.#isCalm || fuse === Infinity ? Infinity : random.int(1, fuse),
+      fatal,
+      fuse: this.#isCalm || fuse === Infinity ? Infinity : random.int(1, most),
       onDeath: () => {
         this.counts.kills++;
         if (random.chance(0.5) && this.#running.length === 1) {
@@ -180,6 +199,14 @@ class Simulation {
     const entry: Running = { process, stop, runner: null, said: "", askedAt: Infinity };
     this.#running.push(entry);
     this.#world.note(name, "starts");
+    if (!this.#isCalm && random.chance(0.2)) {
+      // Soon, while windows are open that the process before had begun.
+      this.#clock.after(random.int(150, 900), () => {
+        if (!this.#running.includes(entry)) return;
+        this.counts.stops++;
+        this.#stop(entry);
+      });
+    }
     runOwner(process, this.#around, {
       plan,
       random: random.fork(),
@@ -220,11 +247,10 @@ class Simulation {
   }
 
   /** What a stop saved, it has published: all panes that the records up to there make, where open windows are published. */
-  #checkStopped({ askedAt, process }: Running): void {
+  #checkStopped(running: Running): void {
     const { plan, rules } = this.#settings;
-    const last = this.#last;
-    if (plan.emitEveryMs === null || last === null || last.by !== process.name) return;
-    if (last.checkpoint.savedAtMs < askedAt) return;
+    const last = this.#last!;
+    if (plan.emitEveryMs === null || !this.#hasSaved(running)) return;
     const raises = raisesOf(last);
     const panes = sumPanes(
       last.checkpoint.partitions.map(({ partition, position }) =>
@@ -244,16 +270,21 @@ class Simulation {
   #gone(process: SimProcess): void {
     this.#running = this.#running.filter((other) => other.process !== process);
     if (this.#running.length > 0) return;
-    if (this.#isCalm && this.#isFinishing) {
-      this.#isOver = true;
-      return;
+    const finishing = this.#finishing;
+    if (finishing?.process === process) {
+      this.#finishing = null;
+      this.#isOver = this.#hasSaved(finishing);
+      if (this.#isOver) return;
     }
     this.#clock.after(this.#random.int(1, 800), () => {
       if (this.#running.length === 0) this.#start();
     });
   }
 
-  #isFinishing = false;
+  /** Whether a process that was asked to stop saved where it stopped; one that lost the pipeline at that moment did not. */
+  #hasSaved({ process, askedAt }: Running): boolean {
+    return this.#last !== null && this.#last.by === process.name && this.#last.checkpoint.savedAtMs >= askedAt;
+  }
 
   #planFaults(): void {
     const random = this.#random;
@@ -302,12 +333,7 @@ class Simulation {
       if (process.isFrozen) process.thaw();
     }
     const look = () => {
-      if (this.#isQuiet()) {
-        this.#isFinishing = true;
-        for (const running of this.#running) this.#stop(running);
-        if (this.#running.length === 0) this.#isOver = true;
-        return;
-      }
+      if (this.#finishing === null && this.#isQuiet()) this.#stop(this.#finishing = this.#running[0]);
       this.#clock.after(200, look);
     };
     look();
@@ -316,7 +342,8 @@ class Simulation {
   #isQuiet(): boolean {
     const [only, ...others] = this.#running;
     const status = only?.runner?.status();
-    return others.length === 0 && status?.state === "running" && status.openWindows === 0 &&
+    return others.length === 0 && this.#workload.pending === 0 && status?.state === "running" &&
+      status.openWindows === 0 &&
       this.#around.source.every(({ end }, partition) => status.partitions[partition]?.position === end);
   }
 
@@ -348,9 +375,14 @@ class Simulation {
       [k, startMs, startMs + rules.windowMs, n, String(total), n, true],
     ]));
     same("postgres", sorted(postgres.rows), sorted(wanted));
-    const newest = [...this.#results.newest].map(([key, { revision, final }]) => [key, [revision, final]] as const);
-    const versions = [...wanted].map(([key, row]) => [key, row.slice(-2)] as const);
-    same("the newest results in the topic", sorted(newest), sorted(versions));
+    const newest = [...this.#results.newest].map(([key, { record }]) => [key, rowOf(record.value!)] as const);
+    same("the newest results in the topic", sorted(newest), sorted(wanted));
+    for (const [key, finals] of this.#results.finals) {
+      const back = panes.get(key)!.back;
+      if (finals - 1 > back) {
+        throw new Violation(`${key} was final ${finals} times, but ${back} of its records came back`);
+      }
+    }
     const aside = (name: "late" | "dead") =>
       kafka.topic(setAsideTopics(TOPIC)[name]).flatMap((entries) =>
         entries.flatMap(({ record, state }) =>

@@ -24,6 +24,8 @@ export class Workload {
   readonly #shiftMs: number;
   readonly #ids: string[];
   #nextId = 0;
+  /** Records on their way back. */
+  pending = 0;
 
   constructor(world: World, source: readonly SourcePartition[], options: WorkloadOptions) {
     this.#world = world;
@@ -61,7 +63,9 @@ export class Workload {
     const value = isMended ? encodeEvent(event!) : original.record.value;
     const times = random.chance(0.25) ? 2 : 1;
     for (let i = 0; i < times; i++) {
+      this.pending++;
       this.#world.clock.after(random.int(1, 1_500), () => {
+        this.pending--;
         this.#append(partition, [{
           event,
           isTombstone: value === null,
@@ -83,11 +87,13 @@ export class Workload {
 
   #writeOn(partition: number, paceMs: number): void {
     const random = this.#random;
-    // Now and then a partition has nothing to say for a while.
-    const pauseMs = random.chance(0.06) ? random.int(1_500, 4_000) : random.int(1, 2 * paceMs);
+    // Now and then a partition has nothing to say for a while; and then, perhaps, what was held back.
+    const isSilent = random.chance(0.08);
+    const pauseMs = isSilent ? random.int(800, 3_000) : random.int(1, 2 * paceMs);
+    const heldMs = isSilent && random.chance(0.6) ? pauseMs : 0;
     this.#world.clock.after(pauseMs, () => {
       if (this.#world.clock.now > START_MS + this.#options.spanMs) return;
-      this.#append(partition, Array.from({ length: random.int(1, 4) }, () => this.#told()));
+      this.#append(partition, Array.from({ length: random.int(1, 4) }, () => this.#told(heldMs)));
       this.#writeOn(partition, paceMs);
     });
   }
@@ -97,9 +103,9 @@ export class Workload {
     this.#world.note("producer", `${partition} to ${this.#source[partition].end}`);
   }
 
-  #told(): Told {
+  #told(heldMs: number): Told {
     const random = this.#random;
-    const event = this.#event();
+    const event = this.#event(heldMs);
     const told = (event: Event | null, value: Uint8Array | null): Told => ({
       event,
       isTombstone: value === null,
@@ -122,10 +128,14 @@ export class Workload {
     ])();
   }
 
-  #event(): Event {
+  #event(heldMs = 0): Event {
     const random = this.#random;
     const { windowMs } = this.#options;
-    const behindMs = random.chance(0.12) ? random.int(windowMs, 4 * windowMs) : random.int(0, windowMs / 2);
+    const behindMs = heldMs > 0
+      ? random.int(0, heldMs)
+      : random.chance(0.12)
+      ? random.int(windowMs, 4 * windowMs)
+      : random.int(0, windowMs / 2);
     return {
       k: random.pick(["a", "b", "c"]),
       v: random.int(0, 99),
