@@ -8,7 +8,10 @@ const ANSWER_MS_MAX = 400;
 /** How much later a request that was given up may still arrive. */
 const LATE_MS_MAX = 5_000;
 
-const NEVER = new Promise<never>(() => {});
+/** Waits for ever. Each wait has a promise of its own: one for all would hold everything that ever waited for it. */
+function never(): Promise<never> {
+  return new Promise(() => {});
+}
 
 /**
  * One process: what it waits for comes only while it lives and is not frozen. It dies at a point: when it asks for something, or
@@ -94,11 +97,11 @@ export class SimProcess {
 
   /** Where it may die, or stand still. */
   point(what: string): Promise<void> {
-    if (!this.#isAlive) return NEVER;
+    if (!this.#isAlive) return never();
     this.#world.note(this.name, what);
     if (what.includes(this.#fatal) && --this.#fuse === 0) {
       this.kill();
-      return NEVER;
+      return never();
     }
     if (!this.#isFrozen) return Promise.resolve();
     return new Promise((resolve) => this.#held.push(resolve));
