@@ -4,6 +4,7 @@
  * @module
  */
 import type { z } from "@hono/zod-openapi";
+import { isoTime } from "../pipeline/codec/time_text.ts";
 import type { Forecast } from "../pipeline/letters/forecast.ts";
 import type { Letter } from "../pipeline/letters/letter.ts";
 import type { LetterDetail, ListedLetter } from "../pipeline/letters/letters.ts";
@@ -40,8 +41,8 @@ function withTimes(
     ...of
   }: Letter,
 ): Omit<LetterJson, "redriven"> {
-  const timestamp = of.timestampMs < 0 ? null : iso(of.timestampMs);
-  const windowStart = iso(of.windowStartMs);
+  const timestamp = of.timestampMs < 0 ? null : isoTime(of.timestampMs);
+  const windowStart = of.windowStartMs === null ? null : isoTime(of.windowStartMs);
   const told = { kind, topic, partition, offset, pipeline, source, originalOffset, cause, schemaId, attempt };
   return { ...told, timestamp, windowStart, key, valueBytes };
 }
@@ -60,7 +61,7 @@ export function detailJson(detail: LetterDetail): DetailJson {
     decoded: decoded.json,
     fault: decoded.fault,
     attempts,
-    window: window && { start: iso(window.startMs), end: iso(window.endMs) },
+    window: window && { start: isoTime(window.startMs), end: isoTime(window.endMs) },
   };
 }
 
@@ -77,7 +78,7 @@ export function reportJson({ items, ...counts }: RedriveReport): ReportJson {
 
 function forecastJson(forecast: Forecast): NonNullable<ReportJson["items"][number]["forecast"]> {
   if (forecast.fate !== "aggregated") return { ...forecast, window: null };
-  const window = { start: iso(forecast.windowStartMs), end: iso(forecast.windowEndMs) };
+  const window = { start: isoTime(forecast.windowStartMs), end: isoTime(forecast.windowEndMs) };
   return { fate: forecast.fate, reason: null, window };
 }
 
@@ -95,9 +96,4 @@ function utf8(bytes: Uint8Array, shown: Uint8Array): string | null {
   } catch {
     return null;
   }
-}
-
-/** Null for null and for what no Date can hold. */
-function iso(ms: number | null): string | null {
-  return ms === null || !(Math.abs(ms) <= 8.64e15) ? null : new Date(ms).toISOString();
 }

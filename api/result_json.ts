@@ -17,7 +17,7 @@
  *
  * @module
  */
-import { formatDate, formatTime, formatTimestamp } from "../pipeline/codec/time_text.ts";
+import { timeText } from "../pipeline/codec/time_text.ts";
 import type { FieldType } from "../pipeline/columns.ts";
 import type { ResultColumn } from "../pipeline/plan/plan.ts";
 import type { ResultValue } from "../pipeline/sinks/sink.ts";
@@ -35,23 +35,13 @@ export function typeName(type: FieldType): string {
 /** The JSON form of one value of a column of type `type`; see the table above. */
 export function valueToJson(type: FieldType, value: ResultValue): JsonValue {
   if (value === null) return null;
-  switch (type.type) {
-    case "timestamp-millis":
-      return formatTimestamp(BigInt(value as number | bigint) * 1000n, 3) ?? String(value);
-    case "timestamp-micros":
-      return formatTimestamp(BigInt(value as number | bigint), 6) ?? String(value);
-    case "date":
-      return formatDate(Number(value)) ?? String(value);
-    case "time-millis":
-      return formatTime(Number(value) * 1000, 3) ?? String(value);
-    case "time-micros":
-      return formatTime(Number(value), 6) ?? String(value);
-  }
+  const time = timeText(type.type, value as number | bigint);
+  if (time !== undefined) return time ?? String(value);
   if (typeof value === "bigint") {
     return Number.isSafeInteger(Number(value)) ? Number(value) : value.toString();
   }
   if (typeof value === "number") return Number.isFinite(value) ? value : String(value);
-  if (value instanceof Uint8Array) return base64(value);
+  if (value instanceof Uint8Array) return value.toBase64();
   return value;
 }
 
@@ -64,10 +54,4 @@ export function rowToJson(
   const object: ResultJson = {};
   for (let c = 0; c < columns.length; c++) object[columns[c].name] = valueToJson(columns[c].type, values[c][row]);
   return object;
-}
-
-function base64(bytes: Uint8Array): string {
-  let binary = "";
-  for (let i = 0; i < bytes.length; i++) binary += String.fromCharCode(bytes[i]);
-  return btoa(binary);
 }

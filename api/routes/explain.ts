@@ -1,4 +1,5 @@
 import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
+import { isoTime } from "../../pipeline/codec/time_text.ts";
 import type { Explanation } from "../../pipeline/runtime/explain.ts";
 import type { AppDeps, PipelineInfo, ResultJson } from "../deps.ts";
 import { explainQuerySchema, explanationSchema } from "../operation_schemas.ts";
@@ -67,11 +68,17 @@ async function explained(
     pipeline,
     fate,
     reason,
-    window: window && { start: new Date(window.startMs).toISOString(), end: new Date(window.endMs).toISOString() },
+    window: window && windowJson(window),
     key: named,
     outputs: fate === "aggregated" ? [...sinks] : isSetAside ? [`kafka ${topic}.${fate}`] : [],
     row,
   };
+}
+
+/** Null where no date reaches: the record may be late by more than there were years. */
+function windowJson({ startMs, endMs }: NonNullable<Explanation["window"]>): { start: string; end: string } | null {
+  const [start, end] = [isoTime(startMs), isoTime(endMs)];
+  return start === null || end === null ? null : { start, end };
 }
 
 function keyJson({ columns }: PipelineInfo, key: NonNullable<Explanation["key"]>): ResultJson {

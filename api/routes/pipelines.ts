@@ -1,4 +1,5 @@
 import { createRoute, type OpenAPIHono, type z } from "@hono/zod-openapi";
+import { isoTime } from "../../pipeline/codec/time_text.ts";
 import type { PartitionStatus, PipelineStatus } from "../../pipeline/runtime/status.ts";
 import type { AppDeps, PipelineInfo } from "../deps.ts";
 import { ProblemException, problemResponses } from "../problem.ts";
@@ -72,7 +73,7 @@ function statusJson(status: PipelineStatus, info: PipelineInfo | undefined): Pip
     ...same,
     lagRecords: known(lagRecords),
     reason: same.reason && redact(same.reason),
-    lastError: lastError && { at: iso(lastError.atMs)!, message: redact(lastError.message) },
+    lastError: lastError && { at: isoTime(lastError.atMs)!, message: redact(lastError.message) },
     watermark: iso(watermarkMs),
     checkpointAt: iso(checkpointAtMs),
     partitions: partitions.map(partitionJson),
@@ -100,5 +101,5 @@ function known(value: number): number | null {
 
 /** ISO 8601, or null for null and for what no Date can hold (a watermark of minus infinity). */
 function iso(ms: number | null): string | null {
-  return ms === null || !(Math.abs(ms) <= 8.64e15) ? null : new Date(ms).toISOString();
+  return ms === null ? null : isoTime(ms);
 }

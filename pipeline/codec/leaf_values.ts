@@ -7,7 +7,7 @@ import type { ByteWriter } from "./byte_writer.ts";
 import { bigintFromBytes, decimalText } from "../decimal.ts";
 import { parseDecimal, quote, Refused, unscaledBytes } from "./decimal_text.ts";
 import { type AvroType, describe, type Logical } from "./schema.ts";
-import { formatDate, formatTime, formatTimestamp, parseDate, parseTime, parseTimestamp } from "./time_text.ts";
+import { parseDate, parseTime, parseTimestamp, timeText } from "./time_text.ts";
 import { isUuidString, uuidBytes, writeUuidText } from "./uuid.ts";
 
 /** Unscaled values of more bytes are shown as bytes. */
@@ -102,24 +102,7 @@ export function logicalText(logical: Logical, value: bigint | Uint8Array): strin
     writeUuidText(value, 0, text, 0);
     return new TextDecoder().decode(text);
   }
-  switch (logical.kind) {
-    case "date":
-      return formatDate(Number(value));
-    case "time-millis":
-      return formatTime(Number(value) * 1000, 3);
-    case "time-micros":
-      return formatTime(Number(value), 6);
-    case "timestamp-millis":
-      return formatTimestamp(value * 1000n, 3);
-    case "timestamp-micros":
-      return formatTimestamp(value, 6);
-    case "local-timestamp-millis":
-      return formatTimestamp(value * 1000n, 3, true);
-    case "local-timestamp-micros":
-      return formatTimestamp(value, 6, true);
-    default:
-      return null;
-  }
+  return timeText(logical.kind, value) ?? null;
 }
 
 /** Undefined when the value is to be taken as the type beneath. */

@@ -5,6 +5,8 @@
  */
 
 const DAY_MS = 86_400_000;
+/** The furthest that a Date reaches. */
+const DATE_MS_MAX = 8.64e15;
 const DATE = /^(\d{4}|[+-]\d{6})-(\d\d)-(\d\d)$/;
 const TIME = /^(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?$/;
 const TIMESTAMP = /^((?:\d{4}|[+-]\d{6})-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|z|[+-]\d\d:?\d\d)?$/;
@@ -20,7 +22,7 @@ export function parseDate(text: string): number | null {
   return date.getUTCMonth() === month - 1 && date.getUTCDate() === day ? date.getTime() / DAY_MS : null;
 }
 
-export function formatDate(days: number): string | null {
+function formatDate(days: number): string | null {
   const date = new Date(days * DAY_MS);
   return Number.isNaN(date.getTime()) ? null : date.toISOString().slice(0, -14);
 }
@@ -36,7 +38,7 @@ export function parseTime(text: string): number | null {
 }
 
 /** `digits` of a second: 3 or 6. Null when the value is outside the day. */
-export function formatTime(micros: number, digits: 3 | 6): string | null {
+function formatTime(micros: number, digits: 3 | 6): string | null {
   if (micros < 0 || micros >= DAY_MS * 1000) return null;
   const seconds = Math.floor(micros / 1_000_000);
   const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
@@ -60,10 +62,38 @@ export function parseTimestamp(text: string, local = false): bigint | null {
 }
 
 /** Null beyond the years that ISO 8601 text can show. */
-export function formatTimestamp(micros: bigint, digits: 3 | 6, local = false): string | null {
+function formatTimestamp(micros: bigint, digits: 3 | 6, local = false): string | null {
   const below = ((micros % 1000n) + 1000n) % 1000n;
   const date = new Date(Number((micros - below) / 1000n));
   if (Number.isNaN(date.getTime())) return null;
   const finest = digits === 6 ? String(below).padStart(3, "0") : "";
   return date.toISOString().slice(0, -1) + finest + (local ? "" : "Z");
+}
+
+/** Milliseconds since the epoch in ISO 8601; null beyond what a Date holds: an event time may be any 64-bit number. */
+export function isoTime(ms: number): string | null {
+  return Math.abs(ms) <= DATE_MS_MAX ? new Date(ms).toISOString() : null;
+}
+
+/**
+ * A value of a date or time, by Avro's name of the logical type, in ISO 8601: null where no calendar of ours reaches it, undefined
+ * for a type that is no time.
+ */
+export function timeText(type: string, value: number | bigint): string | null | undefined {
+  switch (type) {
+    case "date":
+      return formatDate(Number(value));
+    case "time-millis":
+      return formatTime(Number(value) * 1000, 3);
+    case "time-micros":
+      return formatTime(Number(value), 6);
+    case "timestamp-millis":
+      return formatTimestamp(BigInt(value) * 1000n, 3);
+    case "timestamp-micros":
+      return formatTimestamp(BigInt(value), 6);
+    case "local-timestamp-millis":
+      return formatTimestamp(BigInt(value) * 1000n, 3, true);
+    case "local-timestamp-micros":
+      return formatTimestamp(BigInt(value), 6, true);
+  }
 }

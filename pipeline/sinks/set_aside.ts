@@ -23,15 +23,13 @@
  *
  * @module
  */
+import { isoTime } from "../codec/time_text.ts";
 import type { OutgoingRecord } from "../log/publisher.ts";
 import type { CommittedLog, CommittedRecord, OutgoingPart, TransactionalPublisher } from "../log/transactions.ts";
 import type { SetAsideRecord, SetAsideSink, SinkPosition, WriteOptions } from "./sink.ts";
 import { TopicWriter, type Written } from "./topic_writer.ts";
 
 const PREFIX = "__connect.errors.";
-
-/** The furthest that a date of JavaScript reaches, milliseconds. */
-const DATE_MS_MAX = 8.64e15;
 
 /** A topic's companions, to be created before a pipeline over it starts. */
 export function setAsideTopics(topic: string): { readonly dead: string; readonly late: string } {
@@ -167,10 +165,8 @@ function outgoing(record: SetAsideRecord, pipeline: string): OutgoingRecord {
     added.push(["tailrace.late.reason", record.reason]);
   }
   if (record.schemaId !== null) added.push(["tailrace.schema.id", String(record.schemaId)]);
-  // An event time may be any 64-bit number; a date may not.
-  if (record.windowStartMs !== null && Math.abs(record.windowStartMs) <= DATE_MS_MAX) {
-    added.push(["tailrace.window.start", new Date(record.windowStartMs).toISOString()]);
-  }
+  const windowStart = record.windowStartMs === null ? null : isoTime(record.windowStartMs);
+  if (windowStart !== null) added.push(["tailrace.window.start", windowStart]);
   return {
     key: record.key,
     value: record.value,

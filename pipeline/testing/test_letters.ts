@@ -1,3 +1,4 @@
+import { isoTime } from "../codec/time_text.ts";
 import type { HeaderList } from "../log/record_batch_writer.ts";
 import { REDRIVE_ATTEMPT, REDRIVE_OFFSET, REDRIVE_PIPELINE } from "../runtime/redrive_headers.ts";
 import type { SetAsideRecord } from "../sinks/sink.ts";
@@ -10,7 +11,7 @@ export interface TestLetter {
   readonly reason: string;
   readonly partition: number;
   readonly offset: number;
-  /** The start of the window it would have counted in, ISO 8601; null where no event time could be read. */
+  /** The start of the window it would have counted in, ISO 8601; null where there is none to be read, or no date reaches it. */
   readonly window: string | null;
   /** What is kept of it, byte for byte. */
   readonly kept: SetAsideRecord;
@@ -27,7 +28,7 @@ export function lettersOf(
     reason: kept.reason,
     partition: kept.partition,
     offset: kept.offset,
-    window: kept.windowStartMs === null ? null : new Date(kept.windowStartMs).toISOString(),
+    window: kept.windowStartMs === null ? null : isoTime(kept.windowStartMs),
     kept,
   }));
 }

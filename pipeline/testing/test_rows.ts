@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { formatDate, formatTime, formatTimestamp } from "../codec/time_text.ts";
+import { timeText } from "../codec/time_text.ts";
 import type { FieldType } from "../columns.ts";
 import { createKeyReader } from "../operators/group_key.ts";
 import { type PaneBatch, Panes } from "../operators/panes.ts";
@@ -74,19 +74,5 @@ function identity(plan: Plan, row: TestRow): string {
 }
 
 function plain(type: FieldType, value: ResultValue): ResultValue {
-  if (value === null) return null;
-  switch (type.type) {
-    case "timestamp-millis":
-      return formatTimestamp(BigInt(value as number | bigint) * 1000n, 3) ?? value;
-    case "timestamp-micros":
-      return formatTimestamp(BigInt(value as number | bigint), 6) ?? value;
-    case "date":
-      return formatDate(Number(value)) ?? value;
-    case "time-millis":
-      return formatTime(Number(value) * 1000, 3) ?? value;
-    case "time-micros":
-      return formatTime(Number(value), 6) ?? value;
-    default:
-      return value;
-  }
+  return value === null ? null : timeText(type.type, value as number | bigint) ?? value;
 }
