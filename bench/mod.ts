@@ -5,6 +5,7 @@
  * @module
  */
 import type { Call } from "../cli/call.ts";
+import { table } from "../cli/table.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
 import { checkpoints } from "./cases/checkpoints.ts";
 import { decode } from "./cases/decode.ts";
@@ -63,25 +64,20 @@ export async function bench({ flags, log, signal }: Call): Promise<number> {
     results.push(measured);
     console.log(JSON.stringify(measured));
   }
-  console.log("\n" + table(results));
+  console.log("\n" + tableOf(results));
   return 0;
 }
 
-function table(results: readonly Measured[]): string {
-  const rows = [
-    ["case", "records", "seconds", "records/s", "cpu s", "peak MB", ""],
-    ...results.map(({ name, records, seconds, rec_per_s, cpu_s, peak_rss_mb, ...details }) => [
-      name,
-      records.toLocaleString("en"),
-      seconds.toFixed(2),
-      rec_per_s.toLocaleString("en"),
-      cpu_s.toFixed(2),
-      String(peak_rss_mb),
-      Object.entries(details).map(([detail, value]) => `${detail} ${value}`).join(", "),
-    ]),
-  ];
-  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-  const cell = (text: string, column: number) =>
-    column === 0 || column === 6 ? text.padEnd(widths[column]) : text.padStart(widths[column]);
-  return rows.map((row) => row.map(cell).join("  ").trimEnd()).join("\n");
+function tableOf(results: readonly Measured[]): string {
+  const head = ["case", "records", "seconds", "records/s", "cpu s", "peak MB", ""];
+  const rows = results.map(({ name, records, seconds, rec_per_s, cpu_s, peak_rss_mb, ...details }) => [
+    name,
+    records.toLocaleString("en"),
+    seconds.toFixed(2),
+    rec_per_s.toLocaleString("en"),
+    cpu_s.toFixed(2),
+    String(peak_rss_mb),
+    Object.entries(details).map(([detail, value]) => `${detail} ${value}`).join(", "),
+  ]);
+  return table(head, rows, { numbers: [1, 2, 3, 4, 5] });
 }

@@ -20,7 +20,8 @@ import {
 } from "./config.ts";
 import { Exit } from "./exit.ts";
 import { key, KEY_OPTIONS } from "./keys.ts";
-import { LETTER_OPTIONS, letters } from "./letters.ts";
+import { LETTER_OPTIONS } from "./letter_arguments.ts";
+import { letters } from "./letters.ts";
 import { createLogger } from "./log.ts";
 import {
   explain,

@@ -5,6 +5,7 @@ import { ConfigError } from "../pipeline/errors.ts";
 import type { Call, Option } from "./call.ts";
 import { readEnvironment, readSetting, SETTINGS } from "./config.ts";
 import { Exit } from "./exit.ts";
+import { table } from "./table.ts";
 
 /** What `tailrace key` takes. */
 export const KEY_OPTIONS: readonly Option[] = [
@@ -82,9 +83,7 @@ async function list(path: string): Promise<number> {
     return Exit.ok;
   }
   const rows = keys.map(({ id, role, createdAt, name }) => [id, role, createdAt.slice(0, 10), name]);
-  for (const row of [["id", "role", "made", "name"], ...rows]) {
-    console.log(`${row[0].padEnd(16)}  ${row[1].padEnd(8)}  ${row[2].padEnd(10)}  ${row[3]}`);
-  }
+  console.log(table(["id", "role", "made", "name"], rows));
   return Exit.ok;
 }
 

@@ -11,6 +11,7 @@ import { ConfigError } from "../pipeline/errors.ts";
 import { API_OPTION, ApiClient } from "./api_client.ts";
 import type { Call, Option } from "./call.ts";
 import { Exit } from "./exit.ts";
+import { wholeNumber } from "./numbers.ts";
 import { printable, table, terminalWidth } from "./table.ts";
 
 type Ledger = z.infer<typeof ledgerSchema>;
@@ -56,7 +57,8 @@ export async function ledger({ flags, positionals, signal }: Call): Promise<numb
     ) => [pipeline, String(entry.partition), count.format(entry.position), ...figures(entry)]);
   });
   const head = ["pipeline", ...(isByPartition ? ["partition", "position"] : []), ...BUCKETS.slice(0, -1), "in flight"];
-  return say(table(head, rows, terminalWidth()));
+  const numbers = head.keys().filter((column) => column > 0).toArray();
+  return say(table(head, rows, { width: terminalWidth(), numbers }));
 }
 
 /** `tailrace explain TOPIC PARTITION OFFSET`. */
@@ -106,7 +108,8 @@ function list(told: PipelineList, flags: Call["flags"]): number {
     watermark ?? "",
     reason ?? "",
   ]);
-  return say(table(["pipeline", "topic", "state", "in", "lag", "watermark", "why"], rows, terminalWidth()));
+  const head = ["pipeline", "topic", "state", "in", "lag", "watermark", "why"];
+  return say(table(head, rows, { width: terminalWidth(), numbers: [3, 4] }));
 }
 
 /** `tailrace rewind PIPELINE --to TIME | --offset N | --earliest`. */
@@ -114,18 +117,15 @@ export async function rewind({ flags, positionals, signal }: Call): Promise<numb
   const [pipeline] = named(positionals, ["PIPELINE"], { least: 1 });
   const target = targetOf(flags);
   const api = new ApiClient({ url: flags.api, signal });
-  const path = `/v1/pipelines/${encodeURIComponent(pipeline)}`;
   const isMeant = flags.yes !== undefined;
-  if (isMeant) await api.post(`${path}/stop`, {});
-  // What could not be rewound goes on as it was.
-  const told = await api.post<Rewind>(`${path}/rewind`, { ...target, preview: !isMeant }).finally(() =>
-    isMeant ? api.post(`${path}/start`, {}) : undefined
-  );
+  const ask = () =>
+    api.post<Rewind>(`/v1/pipelines/${encodeURIComponent(pipeline)}/rewind`, { ...target, preview: !isMeant });
+  const told = isMeant ? await whileAtRest(flags, { pipeline, signal }, ask) : await ask();
   if (flags.json !== undefined) return say(JSON.stringify(told));
   const rows = told.partitions.map((
     { partition, from, to, offsets },
   ) => [String(partition), count.format(from), count.format(to), count.format(offsets)]);
-  say(table(["partition", "goes on at", "had come to", "read again"], rows, terminalWidth()));
+  say(table(["partition", "goes on at", "had come to", "read again"], rows, { numbers: [0, 1, 2, 3] }));
   const windows = told.fromWindow === null ? "All windows" : `Windows from ${told.fromWindow} on`;
   const anew = told.isNewTopic ? " The topic is a new one of the same name: it is read from its beginning." : "";
   return say(
@@ -135,20 +135,44 @@ export async function rewind({ flags, positionals, signal }: Call): Promise<numb
   );
 }
 
+/** Works while a pipeline rests. It is started again whatever came of the work: what could not be rewound goes on as it was. */
+async function whileAtRest<T>(
+  flags: Call["flags"],
+  { pipeline, signal }: { readonly pipeline: string; readonly signal: AbortSignal },
+  work: () => Promise<T>,
+): Promise<T> {
+  const path = `/v1/pipelines/${encodeURIComponent(pipeline)}`;
+  // No Ctrl-C ends this: the pipeline must not be left at rest by a command that was broken off.
+  const start = () => new ApiClient({ url: flags.api, signal: new AbortController().signal }).post(`${path}/start`, {});
+  const why = (error: Error) =>
+    `${pipeline} may rest; tailrace pipelines start ${pipeline} starts it: ${error.message}`;
+  try {
+    await new ApiClient({ url: flags.api, signal }).post(`${path}/stop`, {});
+  } catch (error) {
+    if (signal.aborted) await start().catch((error) => console.error(why(error)));
+    throw error;
+  }
+  let result: T;
+  try {
+    result = await work();
+  } catch (error) {
+    await start().catch((error) => console.error(why(error)));
+    throw error;
+  }
+  await start();
+  return result;
+}
+
 function targetOf(flags: Call["flags"]): z.input<typeof rewindBodySchema> {
   const { to, offset, partition, earliest } = flags;
-  const whole = (name: string, text: string) => {
-    if (/^\d{1,15}$/.test(text)) return Number(text);
-    throw new ConfigError({ where: `--${name}`, problem: `must be a whole number; "${text}" is not` });
-  };
   if ([to, offset, earliest].filter((target) => target !== undefined).length !== 1) {
     throw new ConfigError({ where: "tailrace rewind", problem: "name one of --to TIME, --offset N and --earliest" });
   }
   return {
-    ...(to === undefined ? {} : { to }),
-    ...(offset === undefined ? {} : { offset: whole("offset", offset) }),
-    ...(partition === undefined ? {} : { partition: whole("partition", partition) }),
-    ...(earliest === undefined ? {} : { earliest: true as const }),
+    to,
+    offset: wholeNumber(offset, "--offset"),
+    partition: wholeNumber(partition, "--partition"),
+    earliest: earliest === undefined ? undefined : true,
   };
 }
 

@@ -13,19 +13,30 @@ export function printable(text: string): string {
   );
 }
 
-/**
- * Rows under a head, in columns as wide as they need. On a terminal of `width` characters the last column is cut to what is left.
- */
-export function table(head: readonly string[], rows: readonly (readonly string[])[], width = Infinity): string {
-  const cells = [head, ...rows.map((row) => row.map(printable))];
+export interface TableOptions {
+  /** Characters in a line, to which the last column is cut; `terminalWidth()` where it goes to a terminal. */
+  readonly width?: number;
+  /** Columns that hold numbers: their digits stand below each other. */
+  readonly numbers?: readonly number[];
+}
+
+/** Rows under a head in capitals, in columns as wide as they need. */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  { width = Infinity, numbers = [] }: TableOptions = {},
+): string {
+  const cells = [head.map((name) => name.toUpperCase()), ...rows.map((row) => row.map(printable))];
   const widths = head.map((_, column) => Math.max(...cells.map((row) => [...row[column]].length)));
   const last = head.length - 1;
   const before = widths.slice(0, last).reduce((sum, one) => sum + one + GAP.length, 0);
   const left = Math.max(10, Math.max(width, WIDTH_MIN) - before);
-  return cells.map((row) =>
-    row.map((text, column) => column === last ? cut(text, left) : text + " ".repeat(widths[column] - [...text].length))
-      .join(GAP).trimEnd()
-  ).join("\n");
+  const cell = (text: string, column: number) => {
+    const room = " ".repeat(widths[column] - [...text].length);
+    if (numbers.includes(column)) return room + text;
+    return column === last ? cut(text, left) : text + room;
+  };
+  return cells.map((row) => row.map(cell).join(GAP).trimEnd()).join("\n");
 }
 
 /** Characters in a line of the terminal that standard output is; Infinity when it is none. */

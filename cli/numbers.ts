@@ -1,0 +1,15 @@
+import { ConfigError } from "../pipeline/errors.ts";
+
+/** A whole number from 0, given with an option; undefined where it was not given. @throws ConfigError naming the option */
+export function wholeNumber(text: string | undefined, where: string): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d{1,15}$/.test(text)) throw new ConfigError({ where, problem: `must be a whole number; "${text}" is not` });
+  return Number(text);
+}
+
+/** A number above 0, given with an option; undefined where it was not given. @throws ConfigError naming the option */
+export function positiveNumber(text: string | undefined, where: string): number | undefined {
+  if (text === undefined) return undefined;
+  if (!(Number(text) > 0)) throw new ConfigError({ where, problem: `must be a number above 0; "${text}" is not` });
+  return Number(text);
+}
