@@ -1,6 +1,8 @@
 import type { Clock } from "../clock.ts";
 import type { CheckpointStore } from "../checkpoint/checkpoint.ts";
 import type { HistoryStore } from "../checkpoint/history.ts";
+import { UnavailableError } from "../errors.ts";
+import type { Cluster } from "../log/cluster.ts";
 import { createKeyReader } from "../operators/group_key.ts";
 import type { PaneBatch } from "../operators/panes.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -27,6 +29,7 @@ export interface Explanation {
 export interface ExplainDeps {
   readonly clock: Clock;
   readonly hosts: readonly ShardHost[];
+  readonly cluster: Pick<Cluster, "leaders" | "offsets">;
   readonly checkpoints: CheckpointStore;
   readonly history: HistoryStore;
   readonly signal: AbortSignal;
@@ -51,13 +54,20 @@ export async function explain(
     key: null,
     isReopening: false,
   });
+  const found = await deps.cluster.leaders(plan.topic);
+  if (!found) throw new UnavailableError(`Topic ${plan.topic} does not exist`);
+  if (partition >= found.leaders.length) {
+    return told("no record", `topic ${plan.topic} has no partition ${partition}: it has ${found.leaders.length}`);
+  }
   const checkpoint = await deps.checkpoints.load(plan.name);
   const saved = checkpoint?.partitions.find((one) => one.partition === partition);
   if (!saved || offset >= saved.position) {
     return told("in flight", "it is not committed yet: it was read since the last checkpoint, or will be read");
   }
   if (offset < saved.start) return told("not read", `the pipeline reads this partition from offset ${saved.start} on`);
-  const lookback = new Lookback(plan, await deps.history.load(plan.name));
+  const earliest = await deps.cluster.offsets(plan.topic, [partition], "earliest");
+  const { redriven: _, start: __, ...now } = saved;
+  const lookback = new Lookback(plan, [...await deps.history.load(plan.name), now], earliest);
   const sample = lookback.at(partition, offset);
   if (sample === null) {
     return told(
@@ -78,12 +88,17 @@ export async function explain(
       redriven: saved.redriven,
     }],
   }, { ...deps, take: (flush) => flushes.push(flush) });
-  return judged(plan, flushes) ??
+  const explanation = judged(plan, flushes) ??
     told(
       "no record",
       "there is no record at this offset: a marker of a transaction, an " +
         "aborted record, or one that compaction removed",
     );
+  // With more of the log it can only have been later.
+  const depends = explanation.fate === "aggregated" || explanation.fate === "duplicate";
+  const isAfter = explanation.window !== null && explanation.window.startMs > lookback.goneIn(partition);
+  if (!depends || isAfter || lookback.isWhole(sample)) return explanation;
+  return told("not read", "the log does not hold what came before it any more, so it is not known how it was judged");
 }
 
 function pick(

@@ -12,15 +12,33 @@ import type { PartitionStart, Raise } from "./shard_task.ts";
  * Event time only goes forward in a partition's samples. So no record of a window lies before the last sample whose largest
  * event time is before the window's start, and none that was in time lies after the first sample whose watermark had passed
  * the window's end.
+ *
+ * Neither the history nor the log reach back for ever. Windows up to `goneMs` may lack records; for later ones it is no matter
+ * that reading begins where the log does: what was deleted before that is older than they are.
  */
 export class Lookback {
+  /** Windows that start at or before this cannot be computed again: not all of their records, or of what these may repeat, are there. */
+  readonly goneMs: number;
   readonly #plan: Plan;
   readonly #samples: ReadonlyMap<number, readonly Sample[]>;
+  readonly #earliest: ReadonlyMap<number, number>;
 
-  /** `samples`: of all partitions, oldest first. */
-  constructor(plan: Plan, samples: readonly Sample[]) {
+  /**
+   * @param samples of all partitions, oldest first; the last of each is where it is now
+   * @param earliest the first offset that the log holds of each partition
+   */
+  constructor(plan: Plan, samples: readonly Sample[], earliest: ReadonlyMap<number, number>) {
     this.#plan = plan;
     this.#samples = Map.groupBy(samples, ({ partition }) => partition);
+    this.#earliest = earliest;
+    this.goneMs = Math.max(-Infinity, ...Array.from(this.#samples.keys(), (partition) => this.goneIn(partition)));
+  }
+
+  /** `goneMs` by what one partition lacks. */
+  goneIn(partition: number): number {
+    const first = this.from(partition, this.#earliestOf(partition));
+    const lost = first === null ? Infinity : first.maxEventTimeMs ?? -Infinity;
+    return lost + (this.#plan.dedupe?.withinMs ?? 0);
   }
 
   /** The last sample before which the partition held nothing of `timeMs` or later; null when the history does not reach there. */
@@ -40,48 +58,65 @@ export class Lookback {
 
   /** The first sample at which records of a window that ends at `endMs` were late; null when they still are not. */
   closed(partition: number, endMs: number): Sample | null {
-    return this.#of(partition).find((sample) => this.#watermarkMs(sample) >= endMs) ?? null;
+    return this.#of(partition).find((sample) => this.watermarkMs(sample) >= endMs) ?? null;
+  }
+
+  /** Whether the log holds all that reading from a sample on takes: what comes after it, and what has to be learnt before. */
+  isWhole(sample: Sample): boolean {
+    const first = this.#learnFor(sample) ?? sample;
+    return first.position >= this.#earliestOf(sample.partition);
   }
 
   /**
-   * How to read a partition from a sample on. With `dedupe` the part before has to be learnt: as far back as a record may be
-   * that one from here on repeats.
+   * How to read a partition from a sample on, or from where the log begins. With `dedupe` the part before has to be learnt: as
+   * far back as a record may be that one from here on repeats.
    */
   startAt(sample: Sample): PartitionStart {
-    const { partition, position } = sample;
+    const { partition } = sample;
     const learn = this.#learnFor(sample);
     return {
       partition,
-      position,
-      maxEventTimeMs: sample.maxEventTimeMs ?? -Infinity,
-      raisedToMs: sample.raisedToMs ?? -Infinity,
-      raises: this.#raisesFrom(partition, learn?.position ?? position),
-      ...(learn ? { learn } : {}),
+      ...this.#placeOf(sample),
+      raises: this.#raisesFrom(learn ?? sample),
+      ...(learn ? { learn: this.#placeOf(learn) } : {}),
     };
   }
 
-  /** What to learn before going on from `sample`; undefined when nothing that comes depends on what was. */
-  #learnFor(sample: Sample): PartitionStart["learn"] {
-    const { dedupe, window } = this.#plan;
-    const watermarkMs = this.#watermarkMs(sample);
-    if (dedupe === null || sample.maxEventTimeMs === null) return undefined;
-    const from = this.before(sample.partition, watermarkMs - window.sizeMs - dedupe.withinMs) ??
-      this.#of(sample.partition)[0] ?? sample;
-    if (from.position >= sample.position) return undefined;
-    const { position, maxEventTimeMs, raisedToMs } = from;
-    return { position, maxEventTimeMs: maxEventTimeMs ?? -Infinity, raisedToMs: raisedToMs ?? -Infinity };
+  watermarkMs({ maxEventTimeMs, raisedToMs }: Sample): number {
+    return Math.max((maxEventTimeMs ?? -Infinity) - this.#plan.allowedLatenessMs, raisedToMs ?? -Infinity);
   }
 
-  #raisesFrom(partition: number, offset: number): Raise[] {
+  /** Where to begin to learn before going on from `sample`; undefined when nothing that comes depends on what was. */
+  #learnFor(sample: Sample): Sample | undefined {
+    const { dedupe, window } = this.#plan;
+    const { partition } = sample;
+    if (dedupe === null || sample.maxEventTimeMs === null) return undefined;
+    const timeMs = this.watermarkMs(sample) - window.sizeMs - dedupe.withinMs;
+    const from = this.before(partition, timeMs) ?? this.#of(partition)[0] ?? sample;
+    if (from.position >= sample.position) return undefined;
+    return this.#placeOf(from).position < this.#placeOf(sample).position ? from : undefined;
+  }
+
+  /** Where reading from a sample on begins, and what was known there: what the sample knew, where the log begins later. */
+  #placeOf({ partition, position, maxEventTimeMs, raisedToMs }: Sample): NonNullable<PartitionStart["learn"]> {
+    return {
+      position: Math.max(position, this.#earliestOf(partition)),
+      maxEventTimeMs: maxEventTimeMs ?? -Infinity,
+      raisedToMs: raisedToMs ?? -Infinity,
+    };
+  }
+
+  /** Also those made at the sample's own position: several samples may share one. */
+  #raisesFrom({ partition, position: from }: Sample): Raise[] {
     const samples = this.#of(partition);
     return samples.flatMap(({ position, raisedToMs }, i) => {
       const isRaise = raisedToMs !== null && raisedToMs > (samples[i - 1]?.raisedToMs ?? -Infinity);
-      return isRaise && position > offset ? [{ position, toMs: raisedToMs }] : [];
+      return isRaise && position >= from ? [{ position, toMs: raisedToMs }] : [];
     });
   }
 
-  #watermarkMs({ maxEventTimeMs, raisedToMs }: Sample): number {
-    return Math.max((maxEventTimeMs ?? -Infinity) - this.#plan.allowedLatenessMs, raisedToMs ?? -Infinity);
+  #earliestOf(partition: number): number {
+    return this.#earliest.get(partition) ?? 0;
   }
 
   #of(partition: number): readonly Sample[] {

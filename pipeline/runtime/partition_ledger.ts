@@ -116,7 +116,7 @@ export class PartitionLedger {
     this.#highWatermark = progress.highWatermark;
     this.#timestampMs = progress.timestampMs;
     this.#quietMs = progress.quietMs;
-    this.#redriven.push(...progress.redriven);
+    for (const redriven of progress.redriven) this.#redriven.push(redriven);
     assertAddsUp(this.#plan, { partition: this.partition, position: this.#position, buckets: this.#buckets });
   }
 
@@ -142,9 +142,13 @@ export class PartitionLedger {
     this.#committedPosition = this.#position;
   }
 
-  /** Forgets records that came back whose offset the log does not hold any more: nothing can be computed with them again. */
+  /**
+   * Forgets records that came back whose offset the log does not hold any more: their windows cannot be computed again, so
+   * nothing more counts in them. In a window that is still open something may.
+   */
   forgetBefore(offset: number): void {
-    const kept = this.#redriven.filter((redriven) => redriven.offset >= offset);
+    const closedMs = this.watermarkMs - this.#plan.window.sizeMs;
+    const kept = this.#redriven.filter((redriven) => redriven.offset >= offset || redriven.windowStartMs > closedMs);
     this.#redriven.splice(0, this.#redriven.length, ...kept);
   }
 

@@ -35,7 +35,7 @@ export interface PartitionProgress extends Readonly<Fates> {
   readonly redriven: readonly Redriven[];
 }
 
-/** Offsets at which something has to happen before the next record is taken. */
+/** An offset at which something has to happen before the next record is taken. */
 interface Stop {
   readonly offset: number;
   readonly pass: () => void;
@@ -93,8 +93,9 @@ export class PartitionState {
     return Math.min(this.#stops[0]?.offset ?? Infinity, this.#start.until ?? Infinity);
   }
 
-  get hasEnded(): boolean {
-    return !this.#learning && this.position >= (this.#start.until ?? Infinity);
+  /** Whether all that is read here was read, and judged, before. */
+  get isPast(): boolean {
+    return this.#start.until !== undefined;
   }
 
   /** Whether what is read now has been accounted for before. */
@@ -111,6 +112,11 @@ export class PartitionState {
   hasCounted(source: number, offset: number): boolean {
     const known = this.#redriven.get(source);
     return known !== undefined && known.offset !== offset;
+  }
+
+  /** Whether it is the record at this offset that counted for its original. */
+  hasCountedAt(source: number, offset: number): boolean {
+    return this.#redriven.get(source)?.offset === offset;
   }
 
   /** Whether one more record that came back can be remembered. */

@@ -4,6 +4,7 @@ import type { Clock } from "../clock.ts";
 import { ConfigError, type ConflictError, UnavailableError } from "../errors.ts";
 import type { Buckets, LedgerEntry } from "../ledger.ts";
 import type { Cluster } from "../log/cluster.ts";
+import { OffsetOutOfRangeError } from "../log/fetcher.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { PaneBatch } from "../operators/panes.ts";
 import type { ResultRows, SetAsideRecord, SetAsideSink, Sink, WriteOptions } from "../sinks/sink.ts";
@@ -78,8 +79,6 @@ export class PipelineRunner {
   #floorMs: number | null = null;
   #finalBeforeMs: number | null = null;
   #topicId: string | null = null;
-  /** Windows that start at or before this cannot be computed again. */
-  #goneMs = -Infinity;
   /** The last sample of each partition in the history. */
   #sampled = new Map<number, Sample>();
   #deadThreshold: DeadThreshold | null = null;
@@ -181,7 +180,7 @@ export class PipelineRunner {
       ({ partition }) => partition % this.#deps.hosts.length,
     );
     const { plan } = this;
-    const task = { plan, floorMs: this.#floorMs ?? -Infinity, goneMs: this.#goneMs };
+    const task = { plan, floorMs: this.#floorMs ?? -Infinity, goneMs: lookback.goneMs };
     for (const [host, partitions] of starts) {
       shards.push(
         await this.#deps.hosts[host].open({ ...task, partitions }, {
@@ -297,7 +296,6 @@ export class PipelineRunner {
     this.#windows = restored.windows;
     this.#generation = restored.generation;
     this.#topicId = restored.topicId;
-    this.#goneMs = restored.goneMs;
     this.#floorMs = checkpoint?.floorMs ?? null;
     this.#finalBeforeMs = checkpoint?.finalBeforeMs ?? null;
     this.#epoch = checkpoint?.epoch ?? 0;
@@ -362,10 +360,11 @@ export class PipelineRunner {
 
   /** Computes closed windows again, with the records that came back, and publishes what changed in them. */
   async #reopen(reopened: readonly PaneBatch[], options: WriteOptions): Promise<void> {
-    const { clock, hosts, history } = this.#deps;
-    // All samples are committed but for what this epoch adds, which changes no window that has closed.
-    const lookback = new Lookback(this.plan, await history.load(this.plan.name));
+    const { clock, hosts } = this.#deps;
     const { signal } = options;
+    const lookback = await this.#lookBack(signal);
+    const isGone = reopened.some(({ windows }) => windows.some((startMs) => startMs <= lookback.goneMs));
+    if (isGone) throw this.#outOfReach();
     const generation = this.#generation;
     const rows = recompute(this.plan, reopened, {
       clock,
@@ -375,7 +374,28 @@ export class PipelineRunner {
       generation,
       ledgers: this.#partitions,
     });
-    for await (const some of rows) await this.#write(some, options);
+    try {
+      for await (const some of rows) await this.#write(some, options);
+    } catch (error) {
+      throw (error as Error).name === OffsetOutOfRangeError.name ? this.#outOfReach() : error;
+    }
+  }
+
+  /** Retention moved on since the start. With what the next start knows, the records are late. */
+  #outOfReach(): UnavailableError {
+    return new UnavailableError(
+      `Records of ${this.plan.topic} came back, but of their windows the log does not hold all of their records any more, as ` +
+        "it did at the start. Starting again, to set them aside as late",
+    );
+  }
+
+  /** The history with where the partitions are now, as far as the log still reaches back. */
+  async #lookBack(signal: AbortSignal): Promise<Lookback> {
+    const { plan } = this;
+    const partitions = this.#partitions.map(({ partition }) => partition);
+    const earliest = await this.#askBrokers(signal, (cluster) => cluster.offsets(plan.topic, partitions, "earliest"));
+    const samples = await this.#deps.history.load(plan.name);
+    return new Lookback(plan, [...samples, ...this.#partitions.map((ledger) => ledger.sample())], earliest);
   }
 
   /** @throws ConfigError when too many records are dead letters: the topic holds something else than the definition says */

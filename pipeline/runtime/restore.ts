@@ -19,8 +19,6 @@ export interface Restored {
   readonly partitions: PartitionLedger[];
   readonly windows: WindowState;
   readonly lookback: Lookback;
-  /** See `ShardTask.goneMs`. */
-  readonly goneMs: number;
 }
 
 export interface RestoreDeps {
@@ -67,13 +65,8 @@ export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): 
   const finalBeforeMs = checkpoint?.finalBeforeMs ?? null;
   const windows = new WindowState(plan, { generation, finalBeforeMs });
   for (const batch of checkpoint?.panes ?? []) windows.restore(batch);
-  const lookback = new Lookback(plan, await committedSamples(plan, partitions, deps.history));
-  const goneMs = Math.max(
-    -Infinity,
-    ...partitions.map(({ partition }) =>
-      lookback.from(partition, earliest.get(partition)!)?.maxEventTimeMs ?? -Infinity
-    ),
-  );
+  const samples = await committedSamples(plan, partitions, deps.history);
+  const lookback = new Lookback(plan, [...samples, ...partitions.map((ledger) => ledger.sample())], earliest);
   return {
     checkpoint,
     generation,
@@ -81,7 +74,6 @@ export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): 
     partitions,
     windows,
     lookback,
-    goneMs,
   };
 }
 

@@ -91,8 +91,8 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
   const now = checkpoint.partitions;
   const last = now.map((partition) => new PartitionLedger(plan, partition).sample());
   const history = isNewTopic ? [] : [...await deps.history.load(plan.name), ...last];
-  const lookback = new Lookback(plan, history);
-  const fromWindowMs = isNewTopic ? -Infinity : boundary(plan, target, { checkpoint, lookback, earliest });
+  const lookback = new Lookback(plan, history, earliest);
+  const fromWindowMs = isNewTopic ? -Infinity : boundary(plan, target, { checkpoint, lookback });
   const partitions = isNewTopic
     ? Array.from(earliest, ([partition, position]) => PartitionLedger.fresh(plan, { partition, position }).checkpoint())
     : now.map((partition) => rewound(plan, partition, { lookback, fromWindowMs, earliest }));
@@ -141,19 +141,11 @@ function finalBefore(plan: Plan, { partitions, finalBeforeMs }: Checkpoint): num
 function boundary(
   plan: Plan,
   target: RewindTarget,
-  { checkpoint, lookback, earliest }: {
-    readonly checkpoint: Checkpoint;
-    readonly lookback: Lookback;
-    readonly earliest: ReadonlyMap<number, number>;
-  },
+  { checkpoint, lookback }: { readonly checkpoint: Checkpoint; readonly lookback: Lookback },
 ): number {
   const { sizeMs, offsetMs } = plan.window;
   const startOf = (timeMs: number) => timeMs === -Infinity ? -Infinity : tumblingStart(timeMs, sizeMs, offsetMs);
-  const goneMs = Math.max(
-    ...checkpoint.partitions.map(({ partition }) =>
-      lookback.from(partition, earliest.get(partition) ?? 0)?.maxEventTimeMs ?? -Infinity
-    ),
-  );
+  const { goneMs } = lookback;
   /** All of its records, and those of the windows after it, are in the log. */
   const firstWhole = goneMs === -Infinity ? -Infinity : startOf(goneMs) + sizeMs;
   const wanted = target.kind === "earliest"

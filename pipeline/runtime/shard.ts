@@ -314,8 +314,7 @@ export class Shard {
     const { deduplicator: dedupe, isLearning } = state;
     const folded = this.#windows.fold(columns, { ...chosen, watermark, dedupe, isLearning });
     dedupe?.forget(watermark.currentMs);
-    const reopens = back !== null && folded.lateLength > 0 && !this.#isGone(folded.times[folded.late[0]]);
-    if (!reopens) {
+    if (back === null || folded.lateLength === 0 || !this.#reopens(state, back, folded.times)) {
       this.#account(state, folded);
       if (back !== null && folded.aggregated > 0) this.#countBack(state, back, folded.times);
       return;
@@ -328,6 +327,14 @@ export class Shard {
     const again = windows.fold(columns, { ...chosen, watermark: open, dedupe: null, isLearning });
     this.#account(state, again);
     if (again.aggregated > 0) this.#countBack(state, back, again.times);
+  }
+
+  /** Whether a record that came back after its window had closed counts in it. */
+  #reopens(state: PartitionState, { row, source }: RedrivenRow, times: Float64Array): boolean {
+    // Of the past that is known.
+    if (state.isPast) return state.hasCountedAt(source, this.#records.offsets[row]);
+    // The only row of its run.
+    return !this.#isGone(times[0]);
   }
 
   /** Notes what became of a chunk's rows, and sets aside those that were not aggregated. */
@@ -380,6 +387,7 @@ export class Shard {
     cause: { why: "late" | "dead"; reason: string; windowStartMs?: number | null },
   ): void {
     state.fates[cause.why]++;
+    if (this.#task.onlyWindows) return;
     if (state.isLearning) return;
     const records = this.#records;
     const { data } = records;
@@ -403,7 +411,7 @@ export class Shard {
   #setBatchAside(state: PartitionState, batch: BatchScanner["unreadable"][number]): void {
     state.fates.consumed += batch.count;
     state.fates.dead += batch.count;
-    if (state.isLearning) return;
+    if (this.#task.onlyWindows || state.isLearning) return;
     this.#keep({
       why: "dead",
       reason: `${batch.count} records: ${batch.reason}. The value is the whole batch as it was fetched`,

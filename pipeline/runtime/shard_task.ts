@@ -15,7 +15,7 @@ export interface PartitionStart {
   readonly maxEventTimeMs: number;
   /** What the watermark was raised to by then; -Infinity when no idle decision was made. */
   readonly raisedToMs: number;
-  /** Records that came back before `position`, so that none counts twice. */
+  /** Records that came back and were counted, so that none counts twice. Where the past is read again, only these count. */
   readonly redriven?: readonly Redriven[];
   /** Read from here to `position` first, without an effect, to know what a reader of it would know. */
   readonly learn?: Pick<PartitionStart, "position" | "maxEventTimeMs" | "raisedToMs">;
@@ -37,8 +37,8 @@ export interface ShardTask {
   /** Windows that start before this belong to an earlier computation: their records count, and change nothing. */
   readonly floorMs?: number;
   /**
-   * Reads the past again: only windows that start at one of these are kept, and records that came back count there though
-   * their windows had closed.
+   * Reads the past again for these windows, by their starts: nothing else is kept and nothing is set aside, and records that came
+   * back count there though their windows had closed.
    */
   readonly onlyWindows?: readonly number[];
   /** Windows that start at or before this cannot be computed again: the log does not hold all of their records any more. */

@@ -2,6 +2,7 @@ import type { Checkpoint, CheckpointStore } from "../../pipeline/checkpoint/chec
 import { decodeCheckpoint, encodeCheckpoint } from "../../pipeline/checkpoint/checkpoint.ts";
 import type { Sample } from "../../pipeline/checkpoint/history.ts";
 import type { Cluster } from "../../pipeline/log/cluster.ts";
+import { OffsetOutOfRangeError } from "../../pipeline/log/fetcher.ts";
 import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
 import { PipelineRunner, type RunnerDeps } from "../../pipeline/runtime/pipeline_runner.ts";
 import type { ExplainDeps } from "../../pipeline/runtime/explain.ts";
@@ -30,8 +31,8 @@ export class RunnerBench {
   saved: Uint8Array | null = null;
   saves = 0;
   topicId: string | null = null;
-  /** What the brokers say is the first offset of each partition. */
-  earliest = 0;
+  /** The first offset of each partition, or of all: what lies before cannot be read any more. */
+  earliest: number | readonly number[] = 0;
   flushes = 0;
   paused: readonly number[] = [];
   events: ShardEvents | null = null;
@@ -73,8 +74,12 @@ export class RunnerBench {
 
   /** What `explain` needs, over this bench's logs and what was saved here. */
   explainDeps(): ExplainDeps {
-    const { checkpoints, history, hosts, clock } = this.deps();
-    return { checkpoints, history, hosts, clock, signal: new AbortController().signal };
+    const { checkpoints, history, hosts, clock, cluster } = this.deps();
+    return { checkpoints, history, hosts, clock, cluster: cluster(), signal: new AbortController().signal };
+  }
+
+  earliestOf(partition: number): number {
+    return typeof this.earliest === "number" ? this.earliest : this.earliest[partition];
   }
 
   get checkpoint(): Checkpoint | null {
@@ -111,7 +116,8 @@ export class RunnerBench {
         this.step("leaders");
         return Promise.resolve({ topic: "t", id: this.topicId, leaders: this.logs.map(() => 1) });
       },
-      offsets: (_: string, partitions: number[]) => Promise.resolve(new Map(partitions.map((p) => [p, this.earliest]))),
+      offsets: (_: string, partitions: number[]) =>
+        Promise.resolve(new Map(partitions.map((partition) => [partition, this.earliestOf(partition)]))),
       close: () => Promise.resolve(),
       // Boundary: the runner uses these three methods of the class, which cannot be made without a broker.
     } as unknown as Cluster;
@@ -199,7 +205,14 @@ export class RunnerBench {
             // Reading goes on after a flush, for the next one.
             for (const partition of shard.partitions.filter((partition) => !paused.includes(partition))) {
               const log = this.logs[partition];
-              await shard.take(log.fetch(partition, shard.positionOf(partition), this.batchesPerFlush));
+              const position = shard.positionOf(partition);
+              const first = this.earliestOf(partition);
+              if (position < first) {
+                const offsets = { wanted: position, first, end: log.end };
+                events.onFailed(new OffsetOutOfRangeError("t", partition, offsets));
+                continue;
+              }
+              await shard.take(log.fetch(partition, position, this.batchesPerFlush));
             }
             return flush;
           },
