@@ -395,12 +395,16 @@ function fileValues(mode: Config["mode"], { file }: ConfigSources, faults: Fault
         where: `${file.path}: ${key}`,
         problem: `is no setting of ${mode}; settings are ${known.join(", ")}`,
       });
-    } else if (Array.isArray(value)) values.set(key, value.join(","));
-    else if (value === null || typeof value === "object") {
+    } else if (Array.isArray(value) && !value.some(isNested)) values.set(key, value.join(","));
+    else if (isNested(value)) {
       faults.push({ where: `${file.path}: ${key}`, problem: "must be text, a number, true or false" });
     } else values.set(key, String(value));
   }
   return values;
+}
+
+function isNested(value: unknown): boolean {
+  return value === null || typeof value === "object";
 }
 
 function setting<T>(of: Setting<T>): Setting<T> {
