@@ -8,7 +8,7 @@ import { isoTime } from "../pipeline/codec/time_text.ts";
 import type { Forecast } from "../pipeline/letters/forecast.ts";
 import type { Letter } from "../pipeline/letters/letter.ts";
 import type { LetterDetail, ListedLetter } from "../pipeline/letters/letters.ts";
-import type { RedriveReport } from "../pipeline/letters/redrive.ts";
+import type { RedriveReport } from "../pipeline/letters/redrive_request.ts";
 import type { letterDetailSchema, letterSchema, redriveReportSchema } from "./letter_schemas.ts";
 
 /** Bytes shown of a value or key; of a header's value, a 256th. */

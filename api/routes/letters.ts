@@ -1,7 +1,7 @@
 import { createRoute, type OpenAPIHono, type z } from "@hono/zod-openapi";
 import { ConfigError, ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import type { Letters } from "../../pipeline/letters/letters.ts";
-import type { RedriveEdit } from "../../pipeline/letters/redrive.ts";
+import type { RedriveEdit } from "../../pipeline/letters/redrive_request.ts";
 import { SelectionError } from "../../pipeline/letters/selection.ts";
 import type { AppDeps } from "../deps.ts";
 import { detailJson, letterJson, reportJson } from "../letter_json.ts";

@@ -1,13 +1,15 @@
 /**
  * A record that was set aside, as its topic keeps it: the record's own key, value and headers, then ours, from the last
- * `__connect.errors.topic` on (`sinks/set_aside.ts` draws them).
+ * `__connect.errors.topic` on (`sinks/set_aside_headers.ts` draws them).
  *
  *     own headers ... [tailrace.redrive.*] | __connect.errors.topic ... tailrace.schema.id, tailrace.window.start
  *
  * @module
  */
 import type { CommittedRecord } from "../log/transactions.ts";
-import { REDRIVE_ATTEMPT, REDRIVE_OFFSET, REDRIVE_PIPELINE } from "../runtime/redrive_headers.ts";
+import { REDRIVE_ATTEMPT, REDRIVE_OFFSET } from "../runtime/redrive_headers.ts";
+import { setAsideTopics } from "../sinks/set_aside.ts";
+import { HEADER, headerTexts, splitHeaders, wholeNumber } from "../sinks/set_aside_headers.ts";
 
 export type LetterKind = "late" | "dead";
 
@@ -54,19 +56,15 @@ export interface FullLetter {
   readonly headers: CommittedRecord["headers"];
 }
 
-export const TEXT_LENGTH_MAX = 1_000;
 const KEY_START_BYTES = 80;
 /** No letter is redriven more often: what is dead or late three times is so for good. */
 export const ATTEMPTS_MAX = 3;
 
-const REDRIVE_HEADERS: ReadonlySet<string> = new Set([REDRIVE_OFFSET, REDRIVE_ATTEMPT, REDRIVE_PIPELINE]);
-
-const CONNECT = "__connect.errors.";
 const utf8 = new TextDecoder();
 
 /** The topic that holds the letters of `topic`. */
 export function letterTopic({ topic, kind }: { readonly topic: string; readonly kind: LetterKind }): string {
-  return `${topic}.${kind}`;
+  return setAsideTopics(topic)[kind];
 }
 
 /** A record of `<topic>.<kind>`, read as a letter. */
@@ -75,61 +73,29 @@ export function readLetter(
   record: CommittedRecord,
 ): FullLetter {
   const { headers, key, value } = record;
-  const from = headers.findLastIndex(([name]) => name === `${CONNECT}topic`);
-  const own = from < 0 ? headers : headers.slice(0, from);
-  const added = textsOf(from < 0 ? [] : headers.slice(from));
-  const redriven = textsOf(own);
-  const topic = added.get(`${CONNECT}topic`);
-  const partition = wholeNumber(added.get(`${CONNECT}partition`));
-  const offset = wholeNumber(added.get(`${CONNECT}offset`));
-  const source = topic === undefined || partition === null || offset === null ? null : { topic, partition, offset };
-  const cause = added.get(place.kind === "dead" ? `${CONNECT}exception.message` : "tailrace.late.reason") ?? "";
+  const { own, added, origin } = splitHeaders(headers);
+  const redriven = headerTexts(own);
+  const cause = added.get(HEADER.reason[place.kind]) ?? "";
   const attempt = redriven.get(REDRIVE_ATTEMPT);
   const letter: Letter = {
     kind: place.kind,
     topic: place.topic,
     partition: record.partition,
     offset: record.offset,
-    pipeline: added.get(`${CONNECT}connector.name`) ?? null,
-    source,
-    originalOffset: wholeNumber(redriven.get(REDRIVE_OFFSET)) ?? offset,
+    pipeline: added.get(HEADER.pipeline) ?? null,
+    source: origin && { topic: origin.topic, partition: origin.partition, offset: origin.offset },
+    originalOffset: wholeNumber(redriven.get(REDRIVE_OFFSET)) ?? origin?.offset ?? null,
     timestampMs: record.timestampMs,
     cause,
-    schemaId: wholeNumber(added.get("tailrace.schema.id")),
+    schemaId: wholeNumber(added.get(HEADER.schemaId)),
     // One that cannot be read stands for the most, so that nothing goes round for ever.
     attempt: attempt === undefined ? 0 : wholeNumber(attempt) ?? ATTEMPTS_MAX,
-    windowStartMs: time(added.get("tailrace.window.start")),
+    windowStartMs: time(added.get(HEADER.windowStart)),
     isBatch: place.kind === "dead" && cause.includes("The value is the whole batch"),
     key: key && { bytes: key.length, start: utf8.decode(key.subarray(0, KEY_START_BYTES)) },
     valueBytes: value && value.length,
   };
   return { letter, key, value, headers: own };
-}
-
-/** The record's own headers with those of a redrive at the end, in place of those of an earlier one. */
-export function redriveHeaders(
-  { letter, headers }: FullLetter,
-  { attempt, offset }: { readonly attempt: number; readonly offset: number },
-): CommittedRecord["headers"] {
-  const bytes = (text: string) => new TextEncoder().encode(text);
-  return [
-    ...headers.filter(([name]) => !REDRIVE_HEADERS.has(name)),
-    [REDRIVE_OFFSET, bytes(String(offset))],
-    [REDRIVE_ATTEMPT, bytes(String(attempt))],
-    [REDRIVE_PIPELINE, bytes(letter.pipeline ?? "")],
-  ];
-}
-
-/** The last value of each name, as text. */
-function textsOf(headers: CommittedRecord["headers"]): Map<string, string> {
-  return new Map(
-    headers.flatMap(([name, value]) => value === null ? [] : [[name, utf8.decode(value).slice(0, TEXT_LENGTH_MAX)]]),
-  );
-}
-
-function wholeNumber(text: string | undefined): number | null {
-  const number = text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : NaN;
-  return Number.isSafeInteger(number) ? number : null;
 }
 
 /** ISO 8601 to milliseconds. */

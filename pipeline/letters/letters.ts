@@ -12,13 +12,12 @@ import type { CommittedLog, TransactionalPublisher } from "../log/transactions.t
 import type { Plan } from "../plan/plan.ts";
 import { Journal } from "./journal.ts";
 import { type FullLetter, type Letter, type LetterPlace, letterTopic } from "./letter.ts";
-import { PAGE_MAX } from "./limits.ts";
-import { Redriver, type RedriveReport, type RedriveRequest } from "./redrive.ts";
+import { LOOKS_MAX, PAGE_MAX } from "./limits.ts";
+import { Redriver } from "./redrive.ts";
+import type { RedriveReport, RedriveRequest } from "./redrive_request.ts";
 import { type Part, partsOf, positionsOf, readOne, readPage } from "./scan.ts";
 import { chosenTopics, cursorText, type LetterFilter, matches, parseCursor } from "./selection.ts";
 
-/** Letters looked at for one page, about; a page with few matches ends short, and its `next` goes on. */
-export const LOOKS_MAX = 50_000;
 /** Values up to this many bytes are shown decoded. */
 export const DECODED_BYTES_MAX = 4 * 1024 * 1024;
 

@@ -9,3 +9,5 @@ export const RATE_DEFAULT = 1_000;
 export const ITEMS_MAX = 1_000;
 /** After this a redrive ends, and its `next` goes on. */
 export const REDRIVE_MS_MAX = 25_000;
+/** Letters looked at for one page, or by one read of a redrive, about. A page with few matches ends short, and its `next` goes on. */
+export const LOOKS_MAX = 50_000;

@@ -5,89 +5,28 @@
  *     tailrace.redrive.attempt     1, 2, 3
  *     tailrace.redrive.pipeline    whose letter it is: the others have counted it already, or have a letter of their own
  *
- * in one transaction with what the journal tells of it. So a letter is redriven and written down, or neither, and where it is not
- * known whether a transaction was committed the journal decides it.
+ * Which letters go back is in redrive_rules.ts, how they are written in redrive_writer.ts; here is in what order, how many at a
+ * time and how fast.
  *
  * @module
  */
-import { avroType } from "../codec/avro_values.ts";
 import type { Clock } from "../clock.ts";
-import { ConfigError, ConflictError, MalformedRecordError, UnavailableError } from "../errors.ts";
-import type { OutgoingRecord } from "../log/publisher.ts";
-import type { RegistryClient } from "../log/registry_client.ts";
-import type { CommittedLog, Offsets, OutgoingPart, TransactionalPublisher } from "../log/transactions.ts";
-import type { AvroSchema, Plan } from "../plan/plan.ts";
+import { ConfigError, ConflictError, UnavailableError } from "../errors.ts";
 import { BATCH_BYTES_MAX } from "../log/record_batches.ts";
-import { type Forecast, Forecaster } from "./forecast.ts";
-import { type Journal, journalRecord, journalTopic } from "./journal.ts";
-import {
-  ATTEMPTS_MAX,
-  type FullLetter,
-  type Letter,
-  type LetterPlace,
-  letterTopic,
-  readLetter,
-  redriveHeaders,
-} from "./letter.ts";
-import { CAP_DEFAULT, ITEMS_MAX, RATE_DEFAULT, REDRIVE_MS_MAX } from "./limits.ts";
+import type { RegistryClient } from "../log/registry_client.ts";
+import type { CommittedLog, TransactionalPublisher } from "../log/transactions.ts";
+import type { Plan } from "../plan/plan.ts";
+import type { Journal } from "./journal.ts";
+import { type FullLetter, type LetterPlace, letterTopic, readLetter } from "./letter.ts";
+import { CAP_DEFAULT, ITEMS_MAX, LOOKS_MAX, RATE_DEFAULT, REDRIVE_MS_MAX } from "./limits.ts";
+import { checkEdit, type RedriveItem, type RedriveReport, type RedriveRequest } from "./redrive_request.ts";
+import { type Accepted, RedriveRules, type TopicState } from "./redrive_rules.ts";
+import { writeBack } from "./redrive_writer.ts";
 import { type Part, partsOf, positionsOf, readOne, readPart } from "./scan.ts";
 import { chosenTopics, cursorText, type LetterFilter, matches, parseCursor, SelectionError } from "./selection.ts";
 
 /** Records of one transaction. */
 const CHUNK_RECORDS_MAX = 100;
-/** Tries of a transaction whose outcome is not known. */
-const TRIES_MAX = 6;
-const RETRY_FIRST_MS = 100;
-
-/** Another value for a letter. */
-export type RedriveEdit =
-  | {
-    readonly kind: "json";
-    readonly value: unknown;
-    /** The letter's own schema, the newest of its topic, or the one with this id. */
-    readonly schema: "letter" | "newest" | number;
-  }
-  | { readonly kind: "bytes"; readonly bytes: Uint8Array };
-
-export interface RedriveRequest {
-  /** By what is told of them, oldest first; or one by one. */
-  readonly selection: { readonly filter: LetterFilter } | { readonly letters: readonly LetterPlace[] };
-  /** Only tells what would happen. */
-  readonly dryRun: boolean;
-  /** For one letter, named by its place. */
-  readonly edit?: RedriveEdit;
-  /** Records written at most; `CAP_DEFAULT` unless told. */
-  readonly cap?: number;
-  /** Records a second; `RATE_DEFAULT` unless told. */
-  readonly rate?: number;
-  /** Also what was redriven already, and what would be a dead letter again. Never more than `ATTEMPTS_MAX` attempts. */
-  readonly force?: boolean;
-  /** `next` of the report before, asked with the same selection. */
-  readonly cursor?: string;
-}
-
-export interface RedriveItem {
-  readonly letter: Letter;
-  /** `skipped`: it was redriven already. In a dry run, `redriven` is what would be. */
-  readonly outcome: "redriven" | "skipped" | "refused";
-  /** Why it was skipped or refused. */
-  readonly reason: string | null;
-  /** Where it goes, and which attempt it is; null when it does not. */
-  readonly target: { readonly topic: string; readonly partition: number; readonly attempt: number } | null;
-  /** What becomes of it with the definition and the schemas as they are now; null where that was not looked at. */
-  readonly forecast: Forecast | null;
-}
-
-export interface RedriveReport {
-  readonly dryRun: boolean;
-  readonly redriven: number;
-  readonly skipped: number;
-  readonly refused: number;
-  /** The first `ITEMS_MAX`, in the order they were looked at. */
-  readonly items: readonly RedriveItem[];
-  /** Where to go on when the cap or the time was reached; null when nothing is left. */
-  readonly next: string | null;
-}
 
 export interface RedriverOptions {
   readonly log: CommittedLog;
@@ -112,30 +51,20 @@ interface Run {
   readonly items: RedriveItem[];
 }
 
-/** A record that is to be written, with what is told of it. */
-interface Accepted {
-  readonly item: RedriveItem;
-  readonly record: OutgoingRecord;
-  readonly edited: boolean;
-}
-
-/** What is asked once for all letters of a topic. */
-interface TopicState {
-  readonly topic: string;
-  readonly journal: Journal;
+/** A topic whose letters are redriven; without a publisher it is only told what would happen. */
+interface Topic extends TopicState {
   readonly publisher: TransactionalPublisher | null;
-  /** Where its partitions end. */
-  readonly ends: Offsets;
 }
 
 export class Redriver {
   readonly #options: RedriverOptions;
-  readonly #forecasters = new Map<string, Forecaster>();
+  readonly #rules: RedriveRules;
   /** Topics with a redrive under way. */
   readonly #busy = new Set<string>();
 
   constructor(options: RedriverOptions) {
     this.#options = options;
+    this.#rules = new RedriveRules(options.plans, options.registry);
   }
 
   async redrive(request: RedriveRequest, signal: AbortSignal): Promise<RedriveReport> {
@@ -209,7 +138,7 @@ export class Redriver {
   }
 
   /** Redrives the next letters of one partition; where to go on. */
-  async #chunk(run: Run, state: TopicState, from: { part: Part; filter: LetterFilter }): Promise<number> {
+  async #chunk(run: Run, state: Topic, from: { part: Part; filter: LetterFilter }): Promise<number> {
     const { part, filter } = from;
     const chunk = new Chunk(run);
     let looks = 0;
@@ -226,7 +155,7 @@ export class Redriver {
   }
 
   /** Readies a topic, one redrive at a time. */
-  async #within(run: Run, topic: string, work: (state: TopicState) => Promise<void>): Promise<void> {
+  async #within(run: Run, topic: string, work: (state: Topic) => Promise<void>): Promise<void> {
     const { log, journals, publishers } = this.#options;
     const { dryRun } = run.request;
     if (!dryRun && this.#busy.has(topic)) {
@@ -245,11 +174,11 @@ export class Redriver {
     }
   }
 
-  async #process(run: Run, state: TopicState, letters: readonly FullLetter[]): Promise<void> {
+  async #process(run: Run, state: Topic, letters: readonly FullLetter[]): Promise<void> {
     const accepted: Accepted[] = [];
     const taken = new Set<string>();
     for (const full of letters) {
-      const decided = await this.#decide(full, { run, state, taken });
+      const decided = await this.#rules.decide(full, { request: run.request, state, taken });
       if ("record" in decided) accepted.push(decided);
       else this.#tell(run, decided);
     }
@@ -268,12 +197,16 @@ export class Redriver {
   }
 
   /** Writes all in one transaction; where the brokers refuse it, one by one, so that a single record holds up no other. */
-  async #writeEach(run: Run, state: TopicState, accepted: readonly Accepted[]): Promise<void> {
+  async #writeEach(run: Run, state: Topic, accepted: readonly Accepted[]): Promise<void> {
+    const { topic, journal } = state;
+    const { signal } = run;
+    const publisher = state.publisher!;
     try {
-      await this.#write(run, state, accepted);
+      await writeBack(accepted, { topic, journal, publisher }, { clock: this.#options.clock, signal });
     } catch (error) {
+      if (error instanceof UnavailableError && !signal.aborted) throw notKnown(run, accepted, error);
       if (!(error instanceof ConfigError)) throw error;
-      await state.publisher!.claim({ signal: run.signal });
+      await publisher.claim({ signal });
       const [{ item }] = accepted;
       if (accepted.length === 1) {
         return this.#tell(run, { ...item, outcome: "refused", reason: error.message, target: null });
@@ -289,109 +222,6 @@ export class Redriver {
     if (items.length < ITEMS_MAX) items.push(item);
   }
 
-  /** Whether and how a letter goes back. `taken`: originals that this transaction has already. */
-  async #decide(
-    full: FullLetter,
-    { run, state, taken }: { run: Run; state: TopicState; taken: Set<string> },
-  ): Promise<Accepted | RedriveItem> {
-    const { letter } = full;
-    const { edit, force = false } = run.request;
-    const not = (outcome: "skipped" | "refused", reason: string, forecast: Forecast | null = null): RedriveItem => ({
-      letter,
-      outcome,
-      reason,
-      target: null,
-      forecast,
-    });
-    const { source, originalOffset: offset } = letter;
-    if (source === null || offset === null || source.topic !== state.topic) {
-      return not("refused", `no header says where in topic ${state.topic} it was`);
-    }
-    if (letter.isBatch) return not("refused", "it is a whole batch that could not be unpacked, not one record");
-    const plan = this.#options.plans.find(({ name, topic }) => name === letter.pipeline && topic === state.topic);
-    if (!plan) return not("refused", `no pipeline ${letter.pipeline ?? ""} reads topic ${state.topic} here`);
-    const end = state.ends.get(source.partition);
-    if (end === undefined || offset >= end) {
-      const found = end === undefined ? "is not there" : `ends at ${end}`;
-      return not(
-        "refused",
-        `it was at ${source.partition}/${offset}, but that partition ${found}: was the topic made anew?`,
-      );
-    }
-    const original = `${letter.pipeline}/${source.partition}/${offset}`;
-    const before = Math.max(letter.attempt, state.journal.attemptsOf(letter)) + (taken.has(original) ? 1 : 0);
-    if (before > letter.attempt && (!force || taken.has(original))) {
-      return not("skipped", `it was redriven already, attempt ${before}`);
-    }
-    const attempt = before + 1;
-    if (attempt > ATTEMPTS_MAX) {
-      return not("refused", `it was redriven ${before} times, and came back; ${ATTEMPTS_MAX} are the most`);
-    }
-    const edited = edit === undefined ? full.value : await this.#edited(full, edit);
-    if (typeof edited === "string") return not("refused", edited);
-    const forecast = await this.#forecaster(plan).forecast(edited, letter.timestampMs);
-    if (forecast.fate === "dead" && !force) {
-      return not("refused", `it would be a dead letter again: ${forecast.reason}`, forecast);
-    }
-    taken.add(original);
-    return {
-      item: {
-        letter,
-        outcome: "redriven",
-        reason: null,
-        target: { topic: state.topic, partition: source.partition, attempt },
-        forecast,
-      },
-      record: {
-        key: full.key,
-        value: edited,
-        headers: redriveHeaders(full, { attempt, offset }),
-        timestampMs: letter.timestampMs,
-      },
-      edited: edit !== undefined,
-    };
-  }
-
-  #forecaster(plan: Plan): Forecaster {
-    const known = this.#forecasters.get(plan.name) ?? new Forecaster(plan, this.#options.registry);
-    this.#forecasters.set(plan.name, known);
-    return known;
-  }
-
-  /** The value in place of the letter's own, or why there is none, in words. */
-  async #edited({ letter }: FullLetter, edit: RedriveEdit): Promise<Uint8Array | string> {
-    if (edit.kind === "bytes") return edit.bytes;
-    const found = await this.#schemaFor(letter, edit.schema);
-    if (typeof found === "string") return found;
-    try {
-      return avroType(found.schema).encodeFramed(found.id, edit.value);
-    } catch (error) {
-      if (error instanceof MalformedRecordError) {
-        return `the new value does not fit schema ${found.id}: ${error.message}`;
-      }
-      throw error;
-    }
-  }
-
-  async #schemaFor(
-    { topic, schemaId }: Letter,
-    wanted: "letter" | "newest" | number,
-  ): Promise<{ readonly id: number; readonly schema: AvroSchema } | string> {
-    const { registry } = this.#options;
-    if (wanted === "newest") {
-      return await registry.latest(`${topic}-value`) ?? `the registry has no schema for subject ${topic}-value`;
-    }
-    const id = wanted === "letter" ? schemaId : wanted;
-    if (id === null) return "the letter names no schema: say which, or take the newest";
-    try {
-      const schema = await registry.schemaById(id);
-      return schema === null ? `schema id ${id} is not in the registry: say which, or take the newest` : { id, schema };
-    } catch (error) {
-      if (error instanceof MalformedRecordError) return error.message;
-      throw error;
-    }
-  }
-
   /** Waits until so many records may be written. */
   async #pace(run: Run, records: number): Promise<void> {
     const { clock } = this.#options;
@@ -399,47 +229,15 @@ export class Redriver {
     if (wait > 0) await clock.sleep(wait, run.signal);
     run.dueAt = Math.max(run.dueAt, clock.monotonic()) + 1000 * records / (run.request.rate ?? RATE_DEFAULT);
   }
-
-  /** Writes one transaction, and finds out whether it was written where nobody says so. */
-  async #write(run: Run, state: TopicState, accepted: readonly Accepted[]): Promise<void> {
-    const { clock } = this.#options;
-    const { journal, topic } = state;
-    const publisher = state.publisher!;
-    const { signal } = run;
-    const parts = [...partsFor(topic, accepted), {
-      topic: journalTopic(topic),
-      partition: 0,
-      records: accepted.map(({ item, edited }) =>
-        journalRecord({ letter: item.letter, attempt: item.target!.attempt, atMs: clock.now(), edited })
-      ),
-    }];
-    const isThere = () => accepted.every(({ item }) => journal.attemptsOf(item.letter) >= item.target!.attempt);
-    for (let tries = 0;; tries++) {
-      try {
-        if (tries > 0) {
-          await publisher.claim({ signal });
-          await journal.refresh(signal);
-          if (isThere()) return;
-        }
-        await publisher.commit(parts, { signal });
-        return accepted.forEach(({ item }) => journal.note(item.letter, item.target!.attempt));
-      } catch (error) {
-        if (!(error instanceof UnavailableError) || signal.aborted) throw error;
-        if (tries + 1 >= TRIES_MAX) {
-          throw new UnavailableError(
-            `${run.counts.redriven} letters were redriven; of ${accepted.length} more it is not known yet (${error.message}). ` +
-              "Ask again: what was redriven is not redriven twice",
-            { cause: error },
-          );
-        }
-        await clock.sleep(RETRY_FIRST_MS * 2 ** tries, signal);
-      }
-    }
-  }
 }
 
-/** Letters seen by one read, at most. */
-const LOOKS_MAX = 50_000;
+function notKnown(run: Run, accepted: readonly Accepted[], cause: Error): UnavailableError {
+  return new UnavailableError(
+    `${run.counts.redriven} letters were redriven; of ${accepted.length} more it is not known yet (${cause.message}). ` +
+      "Ask again: what was redriven is not redriven twice",
+    { cause },
+  );
+}
 
 /** Letters gathered for one transaction, bounded in number and bytes. */
 class Chunk {
@@ -463,11 +261,6 @@ class Chunk {
   }
 }
 
-function partsFor(topic: string, accepted: readonly Accepted[]): OutgoingPart[] {
-  const byPartition = Map.groupBy(accepted, ({ item }) => item.target!.partition);
-  return [...byPartition].map(([partition, of]) => ({ topic, partition, records: of.map(({ record }) => record) }));
-}
-
 /** What is left, ending where the first of these requests saw the end: a letter that comes back is not redriven in the same go. */
 function bounded(parts: readonly Part[], cursor: string | undefined): Part[] {
   if (cursor === undefined) return [...parts];
@@ -481,12 +274,6 @@ function bounded(parts: readonly Part[], cursor: string | undefined): Part[] {
       to: Math.min(part.to, ends?.get(name)?.get(part.partition) ?? 0),
     };
   });
-}
-
-/** @throws SelectionError for an edit of more than one letter */
-function checkEdit({ edit, selection }: RedriveRequest): void {
-  if (edit === undefined || ("letters" in selection && selection.letters.length === 1)) return;
-  throw new SelectionError({ where: "edit", problem: "is for one letter, named by its place" });
 }
 
 /** How many of the letters named one by one were done. */

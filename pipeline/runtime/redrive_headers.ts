@@ -8,11 +8,26 @@
  * @module
  */
 import { readHeaders } from "../log/record_batch.ts";
+import type { HeaderList } from "../log/record_batch_writer.ts";
 import type { Records } from "../log/records.ts";
 
 export const REDRIVE_OFFSET = "tailrace.redrive.offset";
 export const REDRIVE_ATTEMPT = "tailrace.redrive.attempt";
 export const REDRIVE_PIPELINE = "tailrace.redrive.pipeline";
+
+/** A record's headers for when it is written again: its own, and these in place of those of an earlier time. */
+export function redriveHeaders(
+  own: HeaderList,
+  { offset, attempt, pipeline }: { readonly offset: number; readonly attempt: number; readonly pipeline: string },
+): HeaderList {
+  const header = (name: string, text: string) => [name, new TextEncoder().encode(text)] as const;
+  const told = [
+    header(REDRIVE_OFFSET, String(offset)),
+    header(REDRIVE_ATTEMPT, String(attempt)),
+    header(REDRIVE_PIPELINE, pipeline),
+  ];
+  return [...own.filter(([name]) => told.every(([other]) => other !== name)), ...told];
+}
 
 /** A row of a chunk that came back. */
 export interface RedrivenRow {

@@ -1,35 +1,18 @@
 /**
  * Records that were not aggregated, in topics beside their own: `<topic>.dead` for those that do not decode, `<topic>.late`
  * for those whose window had closed. Key, value and headers are the record's own, byte for byte; further headers say where it
- * came from and why:
+ * came from and why (`set_aside_headers.ts`).
  *
- *     __connect.errors.topic .partition .offset    where it was
- *     __connect.errors.connector.name .task.id     the pipeline, and 0
- *     __connect.errors.stage                       dead: VALUE_CONVERTER
- *     __connect.errors.class.name                  dead: what was at work
- *     __connect.errors.exception.class.name        dead: MalformedRecordError
- *     __connect.errors.exception.message           dead: why, in words
- *     tailrace.late.reason                         late: window and watermark, in words
- *     tailrace.schema.id                           the writer's schema, where it could be read
- *     tailrace.window.start                        start of the window it would count in, ISO 8601, where the event time
- *                                                  could be read
- *
- * The first are Kafka Connect's names (KIP-298), so that its tools read these topics. Its `.exception.stacktrace` is left out:
- * the decoder refuses a record without throwing, and a trace of our own code would say nothing about the record.
- *
- * A record set aside for a second time has these headers twice; the last of a name is the newest, as in Kafka Connect. Read
- * committed, each record of a topic, partition and offset is there once per pipeline, unless the pipeline was rewound and set
- * it aside again.
+ * Read committed, each record of a topic, partition and offset is there once per pipeline, unless the pipeline was rewound and
+ * set it aside again.
  *
  * @module
  */
-import { isoTime } from "../codec/time_text.ts";
 import type { OutgoingRecord } from "../log/publisher.ts";
 import type { CommittedLog, CommittedRecord, OutgoingPart, TransactionalPublisher } from "../log/transactions.ts";
+import { addedHeaders, splitHeaders } from "./set_aside_headers.ts";
 import type { SetAsideRecord, SetAsideSink, SinkPosition, WriteOptions } from "./sink.ts";
 import { TopicWriter, type Written } from "./topic_writer.ts";
-
-const PREFIX = "__connect.errors.";
 
 /** A topic's companions, to be created before a pipeline over it starts. */
 export function setAsideTopics(topic: string): { readonly dead: string; readonly late: string } {
@@ -132,45 +115,11 @@ function written({ topic, partition, offset }: Origin): Written {
 
 /** Where what is in a topic was; null when another pipeline, or somebody else, wrote it. */
 function identifySetAside({ headers }: CommittedRecord, pipeline: string): Origin | null {
-  // A map keeps the last of a name, which is the newest.
-  const text = new Map(headers.map(([name, value]) => [name, value === null ? "" : utf8.decode(value)]));
-  const topic = text.get(`${PREFIX}topic`);
-  if (text.get(`${PREFIX}connector.name`) !== pipeline || topic === undefined) return null;
-  return {
-    topic,
-    partition: Number(text.get(`${PREFIX}partition`)),
-    offset: Number(text.get(`${PREFIX}offset`)),
-  };
+  const { origin } = splitHeaders(headers);
+  return origin?.pipeline === pipeline ? origin : null;
 }
 
-const utf8 = new TextDecoder();
-
 function outgoing(record: SetAsideRecord, pipeline: string): OutgoingRecord {
-  const text = new TextEncoder();
-  const added: [string, string][] = [
-    [`${PREFIX}topic`, record.topic],
-    [`${PREFIX}partition`, String(record.partition)],
-    [`${PREFIX}offset`, String(record.offset)],
-    [`${PREFIX}connector.name`, pipeline],
-    [`${PREFIX}task.id`, "0"],
-  ];
-  if (record.why === "dead") {
-    added.push(
-      [`${PREFIX}stage`, "VALUE_CONVERTER"],
-      [`${PREFIX}class.name`, "tailrace.Decoder"],
-      [`${PREFIX}exception.class.name`, "MalformedRecordError"],
-      [`${PREFIX}exception.message`, record.reason],
-    );
-  } else {
-    added.push(["tailrace.late.reason", record.reason]);
-  }
-  if (record.schemaId !== null) added.push(["tailrace.schema.id", String(record.schemaId)]);
-  const windowStart = record.windowStartMs === null ? null : isoTime(record.windowStartMs);
-  if (windowStart !== null) added.push(["tailrace.window.start", windowStart]);
-  return {
-    key: record.key,
-    value: record.value,
-    timestampMs: record.timestampMs,
-    headers: [...record.headers, ...added.map(([name, value]) => [name, text.encode(value)] as const)],
-  };
+  const { key, value, timestampMs, headers } = record;
+  return { key, value, timestampMs, headers: [...headers, ...addedHeaders(record, pipeline)] };
 }

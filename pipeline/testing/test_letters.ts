@@ -1,6 +1,7 @@
 import { isoTime } from "../codec/time_text.ts";
 import type { HeaderList } from "../log/record_batch_writer.ts";
-import { REDRIVE_ATTEMPT, REDRIVE_OFFSET, REDRIVE_PIPELINE } from "../runtime/redrive_headers.ts";
+import { REDRIVE_ATTEMPT, REDRIVE_OFFSET, redriveHeaders } from "../runtime/redrive_headers.ts";
+import { headerTexts } from "../sinks/set_aside_headers.ts";
 import type { SetAsideRecord } from "../sinks/sink.ts";
 
 /** A record that was not aggregated, and why. */
@@ -33,17 +34,12 @@ export function lettersOf(
   }));
 }
 
-/** The headers with which a letter comes back: its own, its first original's offset, the attempt, and whose letter it was. */
-export function redriveHeaders({ kept }: TestLetter, pipeline: string): HeaderList {
-  const before = (name: string) => {
-    const value = kept.headers.findLast(([known]) => known === name)?.[1];
-    return value ? Number(new TextDecoder().decode(value)) : undefined;
-  };
-  const header = (name: string, text: string) => [name, new TextEncoder().encode(text)] as const;
-  return [
-    ...kept.headers.filter(([name]) => ![REDRIVE_OFFSET, REDRIVE_ATTEMPT, REDRIVE_PIPELINE].includes(name)),
-    header(REDRIVE_OFFSET, String(before(REDRIVE_OFFSET) ?? kept.offset)),
-    header(REDRIVE_ATTEMPT, String((before(REDRIVE_ATTEMPT) ?? 0) + 1)),
-    header(REDRIVE_PIPELINE, pipeline),
-  ];
+/** The headers with which a letter comes back, as of a redrive from its topic. */
+export function headersOfRedrive({ kept }: TestLetter, pipeline: string): HeaderList {
+  const before = headerTexts(kept.headers);
+  return redriveHeaders(kept.headers, {
+    offset: Number(before.get(REDRIVE_OFFSET) ?? kept.offset),
+    attempt: Number(before.get(REDRIVE_ATTEMPT) ?? 0) + 1,
+    pipeline,
+  });
 }

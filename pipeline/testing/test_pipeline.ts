@@ -11,7 +11,7 @@ import { partitionOf } from "../log/murmur2.ts";
 import { MemoryShardHost, MemoryTopic } from "./memory_topic.ts";
 import { type Life, Outside } from "./outside.ts";
 import type { LogRecord } from "./partition_log.ts";
-import { lettersOf, redriveHeaders, type TestLetter } from "./test_letters.ts";
+import { headersOfRedrive, lettersOf, type TestLetter } from "./test_letters.ts";
 import { encodeRecords, eventTimeOf, keyOf, logRecord, type PipeOptions, timeOf } from "./test_records.ts";
 import type { TestRecord } from "./test_records.ts";
 import { newestRows, paneRows, rowsOf, type TestRow } from "./test_rows.ts";
@@ -153,7 +153,7 @@ export class TestPipeline implements AsyncDisposable {
         timestampMs: this.#clock!.now(),
         key: letter.kept.key,
         value,
-        headers: redriveHeaders(letter, this.plan.name),
+        headers: headersOfRedrive(letter, this.plan.name),
       }],
     });
   }

@@ -5,7 +5,7 @@
  */
 import { avroType } from "../../pipeline/codec/avro_values.ts";
 import { createLetters, type LetterQuery, type Letters } from "../../pipeline/letters/letters.ts";
-import type { RedriveReport, RedriveRequest } from "../../pipeline/letters/redrive.ts";
+import type { RedriveReport, RedriveRequest } from "../../pipeline/letters/redrive_request.ts";
 import type { AvroSchema, Plan } from "../../pipeline/plan/plan.ts";
 import { count, pipeline, postgres, topic, tumbling } from "../../pipeline/mod.ts";
 import { planOf } from "../../pipeline/plan/compile.ts";
