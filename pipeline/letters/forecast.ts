@@ -1,14 +1,15 @@
-import { Columns, numberAt } from "../columns.ts";
+import { Columns } from "../columns.ts";
 import type { Decoder } from "../codec/decoder.ts";
 import { schemaIdAt } from "../codec/framing.ts";
 import { createDecoder, IncompatibleSchemaError } from "../codec/projection.ts";
 import { ConfigError, MalformedRecordError } from "../errors.ts";
 import type { RegistryClient } from "../log/registry_client.ts";
 import { Records } from "../log/records.ts";
-import { AHEAD_MS_MAX } from "../operators/window_aggregate.ts";
+import { unusableReason, WindowAggregate } from "../operators/window_aggregate.ts";
 import { compileFilter, type Filter } from "../plan/kernel.ts";
 import type { Plan } from "../plan/plan.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
+import { PartitionWatermark } from "../windows/watermark.ts";
 
 /** What would become of a record if it came now. */
 export type Forecast =
@@ -16,7 +17,6 @@ export type Forecast =
   | { readonly fate: "filtered"; readonly reason: string }
   | { readonly fate: "dead"; readonly reason: string };
 
-const DAY_MS = 86_400_000;
 /** Writer schemas whose decoders are kept, per pipeline. */
 const DECODERS_MAX = 64;
 
@@ -50,21 +50,16 @@ export class Forecaster {
     const selected = columns.length === 0 ? 0 : this.#filter ? this.#filter(columns, new Int32Array(1)) : 1;
     if (columns.bad.length > 0) return dead(columns.bad[0].reason);
     if (selected === 0) return { fate: "filtered", reason: `it is not true that ${this.#plan.where!.sql}` };
-    const time = this.#eventTime();
-    if (time === null) return dead("the event time is null");
-    if (timestampMs >= 0 && time > timestampMs + AHEAD_MS_MAX) {
-      return dead("the event time is more than a day after the record's own timestamp");
-    }
+    const folded = new WindowAggregate(this.#plan, 1).fold(columns, {
+      selection: new Int32Array(1),
+      selected: 1,
+      watermark: new PartitionWatermark(0),
+      timestamps: Float64Array.of(timestampMs),
+    });
+    if (folded.unusableLength > 0) return dead(unusableReason(folded, 0));
     const { sizeMs, offsetMs } = this.#plan.window;
-    const start = tumblingStart(time, sizeMs, offsetMs);
+    const start = tumblingStart(folded.times[0], sizeMs, offsetMs);
     return { fate: "aggregated", windowStartMs: start, windowEndMs: start + sizeMs };
-  }
-
-  #eventTime(): number | null {
-    const { ints, nulls, type } = this.#columns.columns[this.#plan.eventTime];
-    if (nulls[0] === 1) return null;
-    if (type.type === "date") return ints[0] * DAY_MS;
-    return type.type === "timestamp-micros" ? Math.floor(numberAt(ints, 0) / 1000) : numberAt(ints, 0);
   }
 
   async #makeDecoder(id: number): Promise<Decoder | { readonly refusal: string }> {

@@ -2,7 +2,7 @@ import { type Column, type Columns, type FieldType, numberAt } from "../columns.
 import type { Plan } from "../plan/plan.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
 import type { PartitionWatermark } from "../windows/watermark.ts";
-import { GroupKeyWriter } from "./group_key.ts";
+import { GROUP_KEY_BYTES_MAX, GroupKeyWriter } from "./group_key.ts";
 import type { Deduplicator } from "./deduplicate.ts";
 import { hashKey } from "./pane_table.ts";
 import { Panes } from "./panes.ts";
@@ -32,6 +32,16 @@ export interface Folded {
   readonly unusableLength: number;
   /** 1 for rows with a date or time that no result can hold; null where no date or time gets into one. */
   readonly beyond: Uint8Array | null;
+}
+
+const UNTIMED = "the event time is null, out of range, or more than a day after the record's own timestamp";
+const UNKEYED = `the group key is no UTF-8 text, or longer than ${GROUP_KEY_BYTES_MAX} bytes`;
+const UNSTORABLE = "a date or time that is a key, or counts for a min or max, is before the year -4000 or after 9999";
+
+/** Why a row is unusable, in words. */
+export function unusableReason({ times, beyond }: Pick<Folded, "times" | "beyond">, row: number): string {
+  if (Number.isNaN(times[row])) return UNTIMED;
+  return beyond?.[row] === 1 ? UNSTORABLE : UNKEYED;
 }
 
 /** Sorts the rows of chunks into windows and adds them up by group key. */

@@ -15,10 +15,9 @@ import { ConfigError, MalformedRecordError } from "../errors.ts";
 import type { FetchedPart } from "../log/fetcher.ts";
 import { BatchScanner, readHeaders } from "../log/record_batch.ts";
 import { Records } from "../log/records.ts";
-import { GROUP_KEY_BYTES_MAX } from "../operators/group_key.ts";
 import type { PaneBatch } from "../operators/panes.ts";
 import { Deduplicator } from "../operators/deduplicate.ts";
-import { type Folded, WindowAggregate } from "../operators/window_aggregate.ts";
+import { type Folded, unusableReason, WindowAggregate } from "../operators/window_aggregate.ts";
 import { compileFilter } from "../plan/kernel.ts";
 import type { AvroSchema, Plan } from "../plan/plan.ts";
 import type { SetAsideRecord } from "../sinks/sink.ts";
@@ -41,15 +40,9 @@ export const DECOMPRESSED_BYTES_MAX = 64 * 1024 * 1024;
 /** Writer schemas whose decoders are kept. */
 const DECODERS_MAX = 256;
 
-const UNTIMED = "the event time is null, out of range, or more than a day after the record's own timestamp";
-
 const UNFRAMED = "the value does not start with a schema id (0x00 and four bytes)";
 
-const UNKEYED = `the group key is no UTF-8 text, or longer than ${GROUP_KEY_BYTES_MAX} bytes`;
-
 const OVERDRIVEN = `${REDRIVEN_MAX} records of this partition came back already: rewind the pipeline instead`;
-
-const UNSTORABLE = "a date or time that is a key, or counts for a min or max, is before the year -4000 or after 9999";
 
 /** All that a shard has to tell at an epoch: exactly the effect of the records up to each partition's position. */
 export interface ShardFlush {
@@ -350,9 +343,8 @@ export class Shard {
     }
     for (let i = 0; i < folded.unusableLength; i++) {
       const row = folded.unusable[i];
-      const isTimed = !Number.isNaN(folded.times[row]);
-      const reason = !isTimed ? UNTIMED : folded.beyond?.[row] === 1 ? UNSTORABLE : UNKEYED;
-      const windowStartMs = isTimed ? this.#windowStart(folded.times[row]) : null;
+      const reason = unusableReason(folded, row);
+      const windowStartMs = Number.isNaN(folded.times[row]) ? null : this.#windowStart(folded.times[row]);
       this.#setRowAside(state, source[row], { why: "dead", reason, windowStartMs });
     }
   }

@@ -3,7 +3,7 @@ import { ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import type { RedriveReport } from "../../pipeline/letters/redrive_request.ts";
 import { SelectionError } from "../../pipeline/letters/selection.ts";
 import { VirtualClock } from "../virtual_clock.ts";
-import { bytes, Desk, MINUTE, sale, START, text } from "./desk.ts";
+import { bytes, Desk, MINUTE, type Sale, sale, START, text } from "./desk.ts";
 
 const ALL = { filter: {} };
 const counts = ({ redriven, skipped, refused }: RedriveReport) => [redriven, skipped, refused];
@@ -274,6 +274,24 @@ Deno.test("a letter that names another topic does not get there", async () => {
   assert.deepEqual(counts(await desk.redrive()), [0, 0, 1]);
 });
 
+Deno.test("what the engine would refuse is forecast with the engine's own words", async () => {
+  const refused: readonly [Sale, RegExp][] = [
+    [
+      { at: "+012026-11-20T21:00:05.000Z" },
+      /^it would be a dead letter again: the event time is null, out of range, or/,
+    ],
+    [{ at: "-012026-11-20T21:00:05.000Z" }, /: the event time is null, out of range, or/],
+    [{ shop: "x".repeat(3_000) }, /: the group key is no UTF-8 text, or longer than/],
+  ];
+  for (const [changes, reason] of refused) {
+    const desk = new Desk();
+    await desk.setAside({ value: sale(changes) });
+    const { items } = await desk.redrive({ dryRun: true });
+    assert.equal(items[0].outcome, "refused");
+    assert.match(items[0].reason!, reason);
+  }
+});
+
 Deno.test("what would be filtered goes back, and says so", async () => {
   const desk = new Desk();
   await desk.setAside({ value: sale({ pieces: 0 }) });
@@ -357,7 +375,7 @@ Deno.test("a record that the brokers refuse holds up no other", async () => {
 
 Deno.test("large records go in transactions of bounded bytes", async () => {
   const desk = new Desk({ partitions: 1 });
-  for (let i = 0; i < 12; i++) await desk.setAside({ value: sale({ shop: "x".repeat(300 * 1024) }) });
+  for (let i = 0; i < 12; i++) await desk.setAside({ headers: [["note", new Uint8Array(300 * 1024)]] });
   desk.log.commits = [];
   assert.deepEqual(counts(await desk.redrive()), [12, 0, 0]);
   for (const parts of desk.log.commits) assert.ok(parts[0].records.length <= 2, `${parts[0].records.length}`);
