@@ -90,6 +90,10 @@ export interface Ingest {
     | { readonly kind: "written"; readonly records: readonly IngestedRecord[] }
     | { readonly kind: "refused"; readonly faults: readonly IngestFault[] }
     | { readonly kind: "unknown topic" }
+    /** The registered schema is none that JSON can be written with: another language than Avro, or damaged. */
+    | { readonly kind: "unusable schema"; readonly problem: string }
+    /** Kafka takes no batch as large; what went to other partitions may be written. */
+    | { readonly kind: "too large"; readonly problem: string }
   >;
 }
 

@@ -1,7 +1,8 @@
 import { avroType, type AvroValues } from "../pipeline/codec/avro_values.ts";
 import type { Clock } from "../pipeline/clock.ts";
-import { UnavailableError } from "../pipeline/errors.ts";
+import { ConfigError, MalformedRecordError, UnavailableError } from "../pipeline/errors.ts";
 import type { Cluster } from "../pipeline/log/cluster.ts";
+import { BatchTooLargeError } from "../pipeline/log/kafka_errors.ts";
 import type { LogPublisher } from "../pipeline/log/log_publisher.ts";
 import type { OutgoingRecord } from "../pipeline/log/publisher.ts";
 import type { LatestSchema, RegistryClient } from "../pipeline/log/registry_client.ts";
@@ -23,15 +24,11 @@ export interface KafkaIngestOptions {
 
 /** Writes JSON records as Avro with the newest schema of `<topic>-value`, to the partition Kafka's own clients would choose. */
 export function createKafkaIngest({ cluster, publisher, registry, clock }: KafkaIngestOptions): Ingest {
-  const known = new Map<
-    string,
-    { readonly latest: LatestSchema | null; readonly values: AvroValues | null; readonly atMs: number }
-  >();
-  const schemaOf = async (topic: string) => {
+  const known = new Map<string, Known>();
+  const schemaOf = async (topic: string): Promise<Known> => {
     const held = known.get(topic);
     if (held && clock.monotonic() - held.atMs < SCHEMA_AGE_MS_MAX) return held;
-    const latest = await registry.latest(`${topic}-value`);
-    const found = { latest, values: latest && avroType(latest.schema), atMs: clock.monotonic() };
+    const found = { ...await readSchema(registry, topic), atMs: clock.monotonic() };
     if (known.size >= TOPICS_MAX) known.delete(known.keys().next().value!);
     known.set(topic, found);
     return found;
@@ -40,8 +37,10 @@ export function createKafkaIngest({ cluster, publisher, registry, clock }: Kafka
   return {
     async write(topic, records) {
       const leaders = (await cluster.leaders(topic))?.leaders;
-      const { latest, values } = await schemaOf(topic);
-      if (!leaders || !latest || !values) return { kind: "unknown topic" };
+      const found = await schemaOf(topic);
+      if (!leaders || found.kind === "none") return { kind: "unknown topic" };
+      if (found.kind === "unusable") return { kind: "unusable schema", problem: found.problem };
+      const { latest, values } = found;
       const faults = records.flatMap(({ value }, index) =>
         values.validate(value).map(({ path, problem }) => ({ index, problem: path ? `${path}: ${problem}` : problem }))
       );
@@ -57,17 +56,40 @@ export function createKafkaIngest({ cluster, publisher, registry, clock }: Kafka
       });
       const written: IngestedRecord[] = [];
       const signal = AbortSignal.timeout(WRITE_TIMEOUT_MS);
-      await Promise.all([...byPartition].map(async ([partition, indexes]) => {
-        const first = await publisher.publish(topic, partition, indexes.map((index) => outgoing[index]), { signal })
-          .catch((error) => {
-            if (!signal.aborted) throw error;
-            throw new UnavailableError(
-              `Kafka did not acknowledge within ${WRITE_TIMEOUT_MS / 1000} s; some records may be written`,
-            );
-          });
-        indexes.forEach((index, i) => written[index] = { partition, offset: first + i });
-      }));
+      try {
+        await Promise.all([...byPartition].map(async ([partition, indexes]) => {
+          const batch = indexes.map((index) => outgoing[index]);
+          const first = await publisher.publish(topic, partition, batch, { signal });
+          indexes.forEach((index, i) => written[index] = { partition, offset: first + i });
+        }));
+      } catch (error) {
+        if (error instanceof BatchTooLargeError) return { kind: "too large", problem: error.message };
+        // What the broker's settings forbid is no fault of the request, and no bug here.
+        if (error instanceof ConfigError) throw new UnavailableError(error.message, { cause: error });
+        if (!signal.aborted) throw error;
+        throw new UnavailableError(
+          `Kafka did not acknowledge within ${WRITE_TIMEOUT_MS / 1000} s; some records may be written`,
+        );
+      }
       return { kind: "written", records: written };
     },
   };
+}
+
+type Found =
+  | { readonly kind: "none" }
+  | { readonly kind: "unusable"; readonly problem: string }
+  | { readonly kind: "schema"; readonly latest: LatestSchema; readonly values: AvroValues };
+
+type Known = Found & { readonly atMs: number };
+
+/** The newest value schema of a topic, and what reads and writes it. @throws UnavailableError when the registry is away */
+async function readSchema(registry: RegistryClient, topic: string): Promise<Found> {
+  try {
+    const latest = await registry.latest(`${topic}-value`);
+    return latest ? { kind: "schema", latest, values: avroType(latest.schema) } : { kind: "none" };
+  } catch (error) {
+    if (!(error instanceof MalformedRecordError || error instanceof ConfigError)) throw error;
+    return { kind: "unusable", problem: error.message };
+  }
 }

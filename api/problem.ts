@@ -76,6 +76,11 @@ export const PROBLEMS = {
     "Try again, with a right key, after the seconds in Retry-After.",
   ],
   "headers-too-large": [431, "The headers are too large", "Send fewer or shorter headers; cookies are headers too."],
+  "unusable-schema": [
+    422,
+    "The topic's schema is none that JSON can be written with",
+    "Register an Avro schema for it, or write to the topic with a client of Kafka.",
+  ],
   "internal": [
     500,
     "Something went wrong on our side",

@@ -69,6 +69,7 @@ function ingestRoute({ bodyBytesMax, recordsMax }: IngestLimits) {
         "body-too-large",
         "unsupported-media-type",
         "invalid-records",
+        "unusable-schema",
         "no-engine",
         "unavailable",
       ),
@@ -93,6 +94,11 @@ export function ingestRoutes(app: OpenAPIHono, { engine }: AppDeps, limits: Inge
             JSON.stringify(`${topic}-value`)
           }`,
       });
+    }
+    if (outcome.kind === "unusable schema") throw new ProblemException("unusable-schema", { detail: outcome.problem });
+    if (outcome.kind === "too large") {
+      const detail = `${outcome.problem}; records for other partitions may be written`;
+      throw new ProblemException("body-too-large", { detail });
     }
     if (outcome.kind === "refused") {
       const errors = outcome.faults.map(({ index, problem }) => ({ where: `records[${index}].value`, problem }));

@@ -24,7 +24,7 @@ export function documentAccess(
         .filter(Boolean).join(" ");
       operation.responses = {
         ...operation.responses,
-        ...withReference(problemResponses("unauthenticated", "forbidden")),
+        ...withReference(problemResponses("unauthenticated", "forbidden", "url-too-long")),
       };
     }
   }

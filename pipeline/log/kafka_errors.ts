@@ -8,6 +8,7 @@ export const KafkaCode = {
   leaderNotAvailable: 5,
   notLeader: 6,
   requestTimedOut: 7,
+  messageTooLarge: 10,
   coordinatorLoading: 14,
   coordinatorNotAvailable: 15,
   notCoordinator: 16,
@@ -61,9 +62,13 @@ const NAMES: Readonly<Record<number, string>> = {
 /** Codes that a change of settings mends, not time. */
 const PERMANENT = new Set([10, 17, 29, 31, 50, 53, 76, 87]);
 
+/** The broker takes no batch as large as this one was. */
+export class BatchTooLargeError extends ConfigError {}
+
 /** The error for a code a broker answered `doing` something with; null for code 0. */
 export function kafkaError(code: number, doing: string): Error | null {
   if (code === 0) return null;
   const message = `Kafka refused ${doing}: ${NAMES[code] ?? `error code ${code}`}`;
+  if (code === KafkaCode.messageTooLarge) return new BatchTooLargeError({ where: "kafka", problem: message });
   return PERMANENT.has(code) ? new ConfigError({ where: "kafka", problem: message }) : new UnavailableError(message);
 }

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import { ConflictError, UnavailableError } from "../errors.ts";
 import type { Cluster } from "./cluster.ts";
 import { ask, type BrokerConnection } from "./connection.ts";
-import { KafkaCode, kafkaError } from "./kafka_errors.ts";
+import { BatchTooLargeError, KafkaCode, kafkaError } from "./kafka_errors.ts";
 import { batchCount, stampBatch } from "./record_batch_writer.ts";
 import { transactionError } from "./transaction_coordinator.ts";
 import type { ProducerIdentity } from "./transaction_requests.ts";
@@ -139,7 +139,13 @@ export class Producer {
           answer.catch(() => {}); // awaited in its turn
           answers.push(answer);
         }
-        const offset = await answers.shift()!;
+        let offset: number;
+        try {
+          offset = await answers.shift()!;
+        } catch (error) {
+          if (isTransactional || !(error instanceof BatchTooLargeError)) throw error;
+          return await this.#refuseFirst(lane, { error, behind: answers });
+        }
         const { batch, resolve } = lane.queue.shift()!;
         lane.nextSequence = (lane.nextSequence + batchCount(batch)) % 2 ** 31;
         resolve(offset);
@@ -147,6 +153,25 @@ export class Producer {
     } finally {
       await Promise.allSettled(answers);
     }
+  }
+
+  /**
+   * Gives up the first batch of a lane, which no repeat makes smaller. Of those sent behind it the broker refused what does not
+   * follow in the sequence; they stay, for a new sequence. What it took all the same is done.
+   */
+  async #refuseFirst(
+    lane: Lane,
+    { error, behind }: { readonly error: Error; readonly behind: readonly Promise<number>[] },
+  ): Promise<void> {
+    const answers = await Promise.allSettled(behind);
+    lane.queue.shift()!.reject(error);
+    const sent = lane.queue.splice(0, answers.length);
+    sent.forEach(({ resolve }, i) => {
+      const answer = answers[i];
+      if (answer.status === "fulfilled") resolve(answer.value);
+    });
+    lane.queue.unshift(...sent.filter((_, i) => answers[i].status === "rejected"));
+    lane.identity = null;
   }
 
   /** Produce, version 7, of one batch. */

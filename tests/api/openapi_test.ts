@@ -265,8 +265,8 @@ const SECURITY: SecurityOptions = {
   },
 };
 
-/** Documented for every route, and tested with the keys. */
-const OF_KEYS = ["401", "403"];
+/** Documented for every route, and tested with the keys and bounds. */
+const OF_KEYS = ["401", "403", "414"];
 
 async function openapi(): Promise<Document> {
   return await (await createApp(fakeDeps().deps).request("/openapi.json")).json();
