@@ -129,8 +129,8 @@ export const FAULTS: readonly Fault[] = [
   {
     name: "redriven records are forgotten at a restart",
     file: LEDGER,
-    find: "      redriven: this.#redriven,\n    };\n  }\n\n  /** Takes over",
-    replace: "      redriven: [],\n    };\n  }\n\n  /** Takes over",
+    find: "this.#redriven = [...saved.redriven];",
+    replace: "this.#redriven = [];",
   },
   {
     name: "a redriven record counts twice",

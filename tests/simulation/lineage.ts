@@ -8,6 +8,8 @@ export interface Saved {
   readonly parent: Saved | null;
   /** The process that saved it. */
   readonly by: string;
+  /** The store said that it is durable. It may be so without a word. */
+  isAcknowledged: boolean;
 }
 
 /**
@@ -35,10 +37,11 @@ export class Lineage {
         return checkpoint;
       },
       save: async (pipeline, checkpoint) => {
-        const saved = { checkpoint: structuredClone(checkpoint), parent: last, by };
+        const saved: Saved = { checkpoint: structuredClone(checkpoint), parent: last, by, isAcknowledged: false };
         this.#onSave(saved);
         this.#known.set(nameOf(checkpoint), saved);
         await store.save(pipeline, checkpoint);
+        saved.isAcknowledged = true;
         last = saved;
       },
     };

@@ -74,8 +74,6 @@ interface Running {
   runner: PipelineRunner | null;
   /** The last it logged. */
   said: string;
-  /** When it was asked to stop. */
-  askedAt: number;
 }
 
 class Simulation {
@@ -196,7 +194,7 @@ class Simulation {
         this.#gone(process);
       },
     });
-    const entry: Running = { process, stop, runner: null, said: "", askedAt: Infinity };
+    const entry: Running = { process, stop, runner: null, said: "" };
     this.#running.push(entry);
     this.#world.note(name, "starts");
     if (!this.#isCalm && random.chance(0.2)) {
@@ -241,7 +239,6 @@ class Simulation {
   }
 
   #stop(running: Running): void {
-    running.askedAt = this.#clock.now;
     this.#world.note(running.process.name, "is asked to stop");
     running.stop.abort(new Error("stop"));
   }
@@ -281,9 +278,14 @@ class Simulation {
     });
   }
 
-  /** Whether a process that was asked to stop saved where it stopped; one that lost the pipeline at that moment did not. */
-  #hasSaved({ process, askedAt }: Running): boolean {
-    return this.#last !== null && this.#last.by === process.name && this.#last.checkpoint.savedAtMs >= askedAt;
+  /**
+   * Whether a process that stopped just now saved where it stopped. One that lost the pipeline, or was refused by the disk, did
+   * not; and no time passes after the save that is the last.
+   */
+  #hasSaved({ process }: Running): boolean {
+    const last = this.#last;
+    return last !== null && last.isAcknowledged && last.by === process.name &&
+      last.checkpoint.savedAtMs === this.#clock.now;
   }
 
   #planFaults(): void {
