@@ -18,9 +18,15 @@ const PATIENCE_MS = 10_000;
 /** A transaction of another writer that is open for longer is told of; whoever reads may wait on. */
 const OPEN_MS_MAX = 3_000;
 
+export interface CommittedLogOptions {
+  readonly clock: Clock;
+  /** How long a reading waits for a transaction of another writer that is open. Default 3 s. */
+  readonly openMsMax?: number;
+}
+
 /** Reads the topics of the cluster, whose connections it shares. Calls of `read` may overlap. */
-export function createCommittedLog(cluster: Cluster, options: { readonly clock: Clock }): CommittedLog {
-  const { clock } = options;
+export function createCommittedLog(cluster: Cluster, options: CommittedLogOptions): CommittedLog {
+  const { clock, openMsMax = OPEN_MS_MAX } = options;
   return {
     offsets: async (topic, position) =>
       await cluster.offsets(topic, await partitionsOf(cluster, topic), position, { committed: true }),
@@ -41,7 +47,7 @@ export function createCommittedLog(cluster: Cluster, options: { readonly clock: 
         }
         signal.throwIfAborted();
         try {
-          await new Reading(cluster, { topic, positions, ends, take, clock, signal }).run();
+          await new Reading(cluster, { topic, positions, ends, take, clock, openMsMax, signal }).run();
           return positions;
         } catch (error) {
           // Retention was faster; what it deleted is not missed.
@@ -65,6 +71,7 @@ interface ReadingOptions {
   readonly ends: Offsets;
   readonly take: (record: CommittedRecord) => boolean | void;
   readonly clock: Clock;
+  readonly openMsMax: number;
   readonly signal: AbortSignal;
 }
 
@@ -164,8 +171,8 @@ class Reading {
 
   /** Nothing more is committed before the end: somebody's transaction is open there. */
   #waitForOpen(partition: number, position: number): void {
-    const { topic, clock } = this.#options;
-    if (clock.monotonic() - this.#movedAt < OPEN_MS_MAX) return;
+    const { topic, clock, openMsMax } = this.#options;
+    if (clock.monotonic() - this.#movedAt < openMsMax) return;
     const problem =
       `a transaction of another writer is open at offset ${position} of partition ${partition}: it has to end, or ` +
       "to time out, before it is known what was written after it";

@@ -274,8 +274,9 @@ export function transactionTests(open: () => Promise<SubjectCluster>): Transacti
     const whole: string[] = [];
     const take = ({ value }: { value: Uint8Array | null }) => void whole.push(new TextDecoder().decode(value!));
     const fromStart = new Map([[0, 0]]);
+    const impatient = createCommittedLog(one.cluster, { clock: systemClock, openMsMax: 200 });
     await assert.rejects(
-      log.read(one.topic, fromStart, { take, signal: forever, isWhole: true }),
+      impatient.read(one.topic, fromStart, { take, signal: forever, isWhole: true }),
       /a transaction of another writer is open at offset 0 of partition 0/,
     );
     const reading = log.read(one.topic, fromStart, { take, signal: forever, isWhole: true });

@@ -32,7 +32,9 @@ export interface SubjectBroker extends AsyncDisposable {
 /** An embedded broker of the subject's own, behind a proxy. */
 async function embedded(): Promise<SubjectBroker> {
   const dataDir = await Deno.makeTempDir({ prefix: "tailrace-broker-" });
-  let broker = await startBroker({ host: HOST, port: 0, dataDir, advertisedHost: PROXY_HOST });
+  // Each read is by a group of its own, with one member: nobody else is to be waited for.
+  const options = { host: HOST, dataDir, advertisedHost: PROXY_HOST, groupInitialDelayMs: 0 };
+  let broker = await startBroker({ ...options, port: 0 });
   const { port } = broker;
   const proxy = new Proxy({ hostname: PROXY_HOST, port }, { hostname: HOST, port });
   proxy.byFrame = true;
@@ -42,7 +44,7 @@ async function embedded(): Promise<SubjectBroker> {
     await broker.close();
   };
   const end = async () => {
-    broker = await startBroker({ host: HOST, port, dataDir, advertisedHost: PROXY_HOST });
+    broker = await startBroker({ ...options, port });
     running = true;
   };
   return {

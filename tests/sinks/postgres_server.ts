@@ -37,9 +37,12 @@ export async function startPostgres(options: { settings?: readonly string[] } = 
     "--encoding=UTF8",
     "--locale=C",
     "--no-instructions",
+    "--no-sync",
   ]);
   const port = freePort();
   const settings = [
+    // Tests kill the server, which loses nothing of the page cache; none takes the power away.
+    ...["fsync=off", "full_page_writes=off"],
     ...["listen_addresses=127.0.0.1", "unix_socket_directories=", "shared_buffers=64MB", "wal_level=logical"],
     ...(options.settings ?? []),
   ];
