@@ -76,3 +76,21 @@ Deno.test("Ctrl-C in the middle of a rewind does not leave the pipeline at rest"
   never.resolve(REWOUND);
   await until("the pipeline was started again", () => api.done.includes("start"));
 });
+
+Deno.test("a command that cannot be done ends with code 2 and says why", async () => {
+  await using api = served();
+  const cases: readonly [readonly string[], RegExp][] = [
+    [["rewind", "nope", "--earliest"], /there is no pipeline "nope"; there are: account_minute/],
+    [["rewind", "account_minute"], /name one of --to TIME, --offset N and --earliest/],
+    [["rewind", "account_minute", "--offset", "x"], /--offset: must be a whole number; "x" is not/],
+    [["pipelines", "pause", "account_minute"], /takes stop or start, not "pause"/],
+    [["explain", "transactions", "0"], /OFFSET is missing/],
+  ];
+  await Promise.all(cases.map(async ([args, told]) => {
+    await using child = api.start(...args);
+    const { code, stderr } = await child.exited();
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, told);
+  }));
+  assert.deepEqual(api.done, []);
+});
