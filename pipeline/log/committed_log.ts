@@ -2,7 +2,8 @@ import type { Clock } from "../clock.ts";
 import { UnavailableError } from "../errors.ts";
 import type { Cluster } from "./cluster.ts";
 import { type FetchedPart, Fetcher, OffsetOutOfRangeError } from "./fetcher.ts";
-import { BatchScanner, CorruptBatchError, readHeaders } from "./record_batch.ts";
+import { BatchScanner, CorruptBatchError } from "./record_batch.ts";
+import { readHeaders } from "./record_headers.ts";
 import { Records } from "./records.ts";
 import type { CommittedLog, CommittedRecord, Offsets } from "./transactions.ts";
 

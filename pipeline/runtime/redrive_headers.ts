@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { readHeaders } from "../log/record_batch.ts";
+import { readHeaders } from "../log/record_headers.ts";
 import type { HeaderList } from "../log/record_batch_writer.ts";
 import type { Records } from "../log/records.ts";
 

@@ -1,12 +1,8 @@
 import fc from "fast-check";
 import { ByteWriter } from "../../pipeline/codec/byte_writer.ts";
 import { crc32c } from "../../pipeline/log/crc32c.ts";
-import {
-  type AbortedTransaction,
-  BatchScanner,
-  readHeaders,
-  type UnreadableBatch,
-} from "../../pipeline/log/record_batch.ts";
+import { type AbortedTransaction, BatchScanner, type UnreadableBatch } from "../../pipeline/log/record_batch.ts";
+import { readHeaders } from "../../pipeline/log/record_headers.ts";
 import { RecordBatchWriter, stampBatch } from "../../pipeline/log/record_batch_writer.ts";
 import { Records } from "../../pipeline/log/records.ts";
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { gzipSync } from "node:zlib";
-import { BatchScanner, CorruptBatchError, readHeaders } from "../../pipeline/log/record_batch.ts";
+import { BatchScanner, CorruptBatchError } from "../../pipeline/log/record_batch.ts";
+import { readHeaders } from "../../pipeline/log/record_headers.ts";
 import { Records } from "../../pipeline/log/records.ts";
 import { anyRecord, batchOf, concat, plain, reseal, scanAll, withRecords } from "./batches.ts";
 
