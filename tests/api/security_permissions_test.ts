@@ -99,6 +99,7 @@ Deno.test({
     });
     assert.deepEqual(await tryUnder("check"), {
       ...always,
+      itself: REFUSED,
       passwd: REFUSED,
       setting: "unset",
       sh: REFUSED,
