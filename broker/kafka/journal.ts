@@ -11,6 +11,7 @@
  */
 import { crc32c } from "../../pipeline/log/crc32c.ts";
 import { replaceFile } from "./durable_file.ts";
+import { SharedCall } from "./shared_call.ts";
 
 /** A journal is rewritten when it is larger than this and four times what it was when last rewritten. */
 const rewriteAtBytes = 1024 * 1024;
@@ -30,8 +31,7 @@ export class Journal<Entry> {
   #file: Deno.FsFile;
   #bytes: number;
   #bytesAfterRewrite: number;
-  #syncing: Promise<void> | null = null;
-  #syncNext: Promise<void> | null = null;
+  readonly #sync = new SharedCall(() => this.#syncFile());
   #failure: Error | null = null;
 
   /**
@@ -76,10 +76,7 @@ export class Journal<Entry> {
 
   /** Resolves when everything appended so far is on disk; all who wait share one call. */
   sync(): Promise<void> {
-    if (this.#failure !== null) return Promise.reject(this.#failure);
-    if (this.#syncing === null) return this.#startSync();
-    this.#syncNext ??= this.#syncing.then(() => this.#startSync(), () => this.#startSync());
-    return this.#syncNext;
+    return this.#failure === null ? this.#sync.run() : Promise.reject(this.#failure);
   }
 
   async close(): Promise<void> {
@@ -88,15 +85,6 @@ export class Journal<Entry> {
     } finally {
       this.#file.close();
     }
-  }
-
-  #startSync(): Promise<void> {
-    this.#syncNext = null;
-    const running = this.#syncFile().finally(() => {
-      if (this.#syncing === running) this.#syncing = null;
-    });
-    this.#syncing = running;
-    return running;
   }
 
   async #syncFile(): Promise<void> {

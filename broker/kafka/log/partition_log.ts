@@ -11,9 +11,9 @@
  */
 import type { WireWriter } from "../../../pipeline/log/wire.ts";
 import { syncFolder } from "../../../pipeline/sync_folder.ts";
-import { readIfPresent, replaceFile } from "../durable_file.ts";
-import { Producers, type SavedProducers } from "../producers.ts";
+import { Producers } from "../producers.ts";
 import { ErrorCode } from "../protocol/errors.ts";
+import { SharedCall } from "../shared_call.ts";
 import {
   type Batch,
   batchHeaderBytes,
@@ -25,13 +25,10 @@ import {
 } from "./batch.ts";
 import type { FilePool } from "./file_pool.ts";
 import { encodeMarker, type Marker, readsCommit } from "./marker.ts";
-import {
-  type AbortedTransaction,
-  PartitionTransactions,
-  type Place,
-  type SavedTransactions,
-} from "./partition_transactions.ts";
+import { openSegments } from "./open_segments.ts";
+import { type AbortedTransaction, PartitionTransactions, type Place } from "./partition_transactions.ts";
 import { Segment } from "./segment.ts";
+import { readSnapshot, writeSnapshot } from "./snapshot.ts";
 import { firstRecordAtLeast } from "./timestamps.ts";
 
 /** Bytes appended after which a flush also writes down the producers' state, so that a start has little to scan. */
@@ -58,14 +55,6 @@ export interface Appended {
 /** How far to read: everything written, what is on disk, or what is also decided. */
 export type ReadLevel = "written" | "durable" | "committed";
 
-/** The content of producers.json: what batches up to `endOffset` have told about producers and their transactions. */
-interface Snapshot {
-  readonly endOffset: number;
-  readonly producers: SavedProducers;
-  /** Missing in a file of a version without transactions: there were none. */
-  readonly transactions?: SavedTransactions;
-}
-
 export class PartitionLog {
   readonly folder: string;
   readonly #files: FilePool;
@@ -79,8 +68,7 @@ export class PartitionLog {
   #transactions = new PartitionTransactions();
   #bytesSinceSnapshot = 0;
   #snapshotBytes = 0;
-  #syncing: Promise<void> | null = null;
-  #syncNext: Promise<void> | null = null;
+  readonly #sync = new SharedCall(() => this.#syncAll());
   #failure: Error | null = null;
   #removed = false;
   /** Called when there is more to read, or the partition was removed. */
@@ -317,11 +305,7 @@ export class PartitionLog {
 
   /** Resolves when everything appended so far is on disk. */
   sync(): Promise<void> {
-    if (this.#failure !== null) return Promise.reject(this.#failure);
-    if (this.#syncing === null) return this.#startSync();
-    // One call is under way that began before the newest bytes: everyone who comes now shares the next one.
-    this.#syncNext ??= this.#syncing.then(() => this.#startSync(), () => this.#startSync());
-    return this.#syncNext;
+    return this.#failure === null ? this.#sync.run() : Promise.reject(this.#failure);
   }
 
   /** Puts on disk what is not there yet, without waiting: somebody wants to read it. */
@@ -385,15 +369,6 @@ export class PartitionLog {
     return `${this.folder}/producers.json`;
   }
 
-  #startSync(): Promise<void> {
-    this.#syncNext = null;
-    const running = this.#syncAll().finally(() => {
-      if (this.#syncing === running) this.#syncing = null;
-    });
-    this.#syncing = running;
-    return running;
-  }
-
   async #syncAll(): Promise<void> {
     for (const segment of [...this.#unsynced]) {
       const complete = segment !== this.#active;
@@ -428,14 +403,11 @@ export class PartitionLog {
   }
 
   #writeSnapshot(): void {
-    const snapshot: Snapshot = {
+    this.#snapshotBytes = writeSnapshot(this.#snapshotPath, {
       endOffset: this.endOffset,
       producers: this.#producers.save(),
       transactions: this.#transactions.save(),
-    };
-    const text = JSON.stringify(snapshot);
-    replaceFile(this.#snapshotPath, text, { sync: false });
-    this.#snapshotBytes = text.length;
+    });
     this.#bytesSinceSnapshot = 0;
   }
 
@@ -477,40 +449,10 @@ export class PartitionLog {
   }
 
   #recover(nowMs: number): void {
-    Deno.mkdirSync(this.folder, { recursive: true });
-    const bases = [...Deno.readDirSync(this.folder)]
-      .filter((entry) => /^\d{20}\.log$/.test(entry.name))
-      .map((entry) => Number(entry.name.slice(0, 20)))
-      .sort((a, b) => a - b);
-    for (const base of bases) {
-      const previous = this.#segments.at(-1);
-      const segment = new Segment(this.folder, base, this.#files, nowMs);
-      if (previous !== undefined && previous.nextOffset !== base) {
-        this.#log(`Removed ${segment.logPath}: the log before it ends at offset ${previous.nextOffset}`);
-        segment.remove();
-        continue;
-      }
-      const { mtime, size } = Deno.statSync(segment.logPath);
-      const { cutBytes, damage } = segment.recover(mtime?.getTime() ?? nowMs, size);
-      if (damage !== null) {
-        this.#log(
-          `${segment.logPath} is damaged behind offset ${segment.nextOffset}: ${damage.wholeBatches} whole batches follow ` +
-            `what cannot be read, so acknowledged records may be lost. The log ends there now; the ${cutBytes} bytes ` +
-            `behind are kept in ${damage.keptIn}. Check the disk, and restore the log from a copy if there is one`,
-        );
-      } else if (cutBytes > 0) {
-        this.#log(
-          `Cut ${cutBytes} bytes of an unfinished write off ${segment.logPath}; it ends at offset ${segment.nextOffset}`,
-        );
-      }
-      this.#segments.push(segment);
+    this.#segments.push(...openSegments(this.folder, { files: this.#files, log: this.#log, nowMs }));
+    for (const segment of this.#segments) {
       if (segment.syncedBytes < segment.sizeBytes) this.#unsynced.add(segment);
     }
-    for (const segment of this.#segments.slice(0, -1)) {
-      segment.seal();
-      if (segment.syncedBytes === segment.sizeBytes) segment.dropIndex();
-    }
-    if (this.#segments.length === 0) this.#segments.push(new Segment(this.folder, 0, this.#files, nowMs));
     this.#recoverProducers(nowMs);
   }
 
@@ -536,19 +478,6 @@ export class PartitionLog {
         this.#bytesSinceSnapshot += batch.end - batch.start;
       }
     }
-  }
-}
-
-/** Null when there is no snapshot, or one that cannot be read; the log tells the same. */
-function readSnapshot(path: string): Snapshot | null {
-  const text = readIfPresent(path);
-  if (text === null) return null;
-  try {
-    const snapshot = JSON.parse(text) as Partial<Snapshot> | null;
-    const isWhole = typeof snapshot?.endOffset === "number" && Array.isArray(snapshot.producers);
-    return isWhole ? snapshot as Snapshot : null;
-  } catch {
-    return null;
   }
 }
 
