@@ -6,13 +6,13 @@
  */
 import type { PipelineRunner } from "../../pipeline/runtime/pipeline_runner.ts";
 import { setAsideTopics } from "../../pipeline/sinks/set_aside.ts";
-import { checkReplaced, checkSaved, headerOf, ResultReader, Violation } from "./checks.ts";
+import { checkReplaced, checkSaved, ResultReader, Violation } from "./checks.ts";
+import { compareWithOracle } from "./compare.ts";
 import { Lineage, raisesOf, type Saved } from "./lineage.ts";
 import { judge, sumPanes } from "./oracle.ts";
 import { runOwner, type Surroundings } from "./owner.ts";
 import { anyPlan, RESULTS, TOPIC } from "./plans.ts";
 import { Random } from "./random.ts";
-import { rowOf } from "./result_values.ts";
 import { SimClock } from "./sim_clock.ts";
 import { SimDisk } from "./sim_disk.ts";
 import { SimKafka } from "./sim_kafka.ts";
@@ -161,7 +161,7 @@ class Simulation {
     const isDone = await this.#clock.run(() => this.#isOver, { untilMs: this.#clock.now + FINISH_WITHIN_MS, step });
     this.counts.records = this.#around.source.reduce((sum, { end }) => sum + end, 0);
     if (!isDone) throw new Violation(`not done ${FINISH_WITHIN_MS} ms after the last fault: ${this.#whyNot()}`);
-    this.#compare();
+    compareWithOracle(this.#last!, this.#results, { ...this.#around, rules: this.#settings.rules });
   }
 
   #watch(work: () => void): void {
@@ -357,68 +357,6 @@ class Simulation {
       }),
     ) + JSON.stringify(this.#around.source.map(({ end }) => end));
   }
-
-  /** The end: every output says what the oracle says. */
-  #compare(): void {
-    const { rules } = this.#settings;
-    const { source, postgres, kafka } = this.#around;
-    const raises = raisesOf(this.#last);
-    const saved = new Map(this.#last!.checkpoint.partitions.map((partition) => [partition.partition, partition]));
-    const judged = source.map(({ told, end }, partition) => {
-      const { position, buckets } = saved.get(partition)!;
-      if (position !== end) throw new Violation(`partition ${partition} was read to ${position} of ${end}`);
-      const judged = judge(told, rules, { raises: raises.get(partition) ?? [], until: end });
-      same(`the ledger of partition ${partition}`, buckets, judged.buckets);
-      return judged;
-    });
-    const panes = sumPanes(judged);
-    const wanted = new Map([...panes].map(([key, { k, startMs, n, total }]) => [
-      key,
-      [k, startMs, startMs + rules.windowMs, n, String(total), n, true],
-    ]));
-    same("postgres", sorted(postgres.rows), sorted(wanted));
-    const newest = [...this.#results.newest].map(([key, { record }]) => [key, rowOf(record.value!)] as const);
-    same("the newest results in the topic", sorted(newest), sorted(wanted));
-    for (const [key, finals] of this.#results.finals) {
-      const back = panes.get(key)!.back;
-      if (finals - 1 > back) {
-        throw new Violation(`${key} was final ${finals} times, but ${back} of its records came back`);
-      }
-    }
-    const aside = (name: "late" | "dead") =>
-      kafka.topic(setAsideTopics(TOPIC)[name]).flatMap((entries) =>
-        entries.flatMap(({ record, state }) =>
-          record === null || state !== "committed"
-            ? []
-            : [`${headerOf(record, "__connect.errors.partition")}/${headerOf(record, "__connect.errors.offset")}`]
-        )
-      ).sort();
-    for (const name of ["late", "dead"] as const) {
-      const expected = judged.flatMap(({ aside }, partition) =>
-        [...aside].flatMap(([offset, why]) => why === name ? [`${partition}/${offset}`] : [])
-      );
-      same(`the topic of ${name} records`, aside(name), expected.sort());
-    }
-  }
-}
-
-function sorted(entries: Iterable<readonly [string, unknown]>): unknown[] {
-  return [...entries].sort(([a], [b]) => a < b ? -1 : 1);
-}
-
-function same(what: string, actual: unknown, expected: unknown): void {
-  if (JSON.stringify(actual) === JSON.stringify(expected)) return;
-  if (Array.isArray(actual) && Array.isArray(expected)) {
-    const lines = (list: unknown[]) => new Set(list.map((one) => JSON.stringify(one)));
-    const [has, wants] = [lines(actual), lines(expected)];
-    const extra = [...has].filter((line) => !wants.has(line));
-    const missing = [...wants].filter((line) => !has.has(line));
-    const repeated = actual.length - has.size;
-    throw new Violation(
-      `${what}: not wanted ${extra.slice(0, 5)}; missing ${missing.slice(0, 5)}; repeated ${repeated}`,
-    );
-  }
-  throw new Violation(`${what}: ${JSON.stringify(actual)}, wanted ${JSON.stringify(expected)}`);
 }
 
 function anyFaults(random: Random): Faults {
