@@ -14,6 +14,7 @@ import { crc32c } from "../log/crc32c.ts";
 import type { PaneBatch } from "../operators/panes.ts";
 import type { Buckets } from "../ledger.ts";
 import type { SinkPosition } from "../sinks/sink.ts";
+import type { Sample } from "./history.ts";
 
 /** How far one partition is accounted for. */
 export interface PartitionCheckpoint {
@@ -29,6 +30,11 @@ export interface PartitionCheckpoint {
   readonly buckets: Buckets;
   /** Records that came back, so that none counts twice. */
   readonly redriven: readonly Redriven[];
+  /**
+   * Where idle decisions were made that a rewind went back behind: they are made there again, so that each record is judged as
+   * it was.
+   */
+  readonly ahead?: readonly Sample[];
 }
 
 /** A late record or dead letter that was written to its topic again and counted. */

@@ -7,7 +7,7 @@
 import type { PartitionCheckpoint } from "./checkpoint.ts";
 
 /** A partition at an earlier commit. */
-export type Sample = Omit<PartitionCheckpoint, "redriven" | "start">;
+export type Sample = Omit<PartitionCheckpoint, "redriven" | "start" | "ahead">;
 
 /** Keeps samples, in order. What is ahead of the checkpoint was never committed. */
 export interface HistoryStore {

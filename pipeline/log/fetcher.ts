@@ -220,7 +220,7 @@ export class OffsetOutOfRangeError extends Error {
     super(
       `Cannot read ${topic}/${partition} from offset ${offsets.wanted}: the log holds ${offsets.first} to ${offsets.end}. ` +
         `Records were deleted before they were read, or the topic was created anew. ` +
-        `To start again from what is there, remove the pipeline's checkpoint.`,
+        "To begin anew with what the log holds: tailrace rewind PIPELINE --earliest",
     );
   }
 }

@@ -3,7 +3,7 @@ import type { Sample } from "../checkpoint/history.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Buckets, LedgerEntry } from "../ledger.ts";
 import type { PartitionProgress } from "./partition_state.ts";
-import type { PartitionStart } from "./shard_task.ts";
+import type { PartitionStart, Raise } from "./shard_task.ts";
 import type { PartitionStatus } from "./status.ts";
 
 const NOTHING: Buckets = { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0, duplicate: 0 };
@@ -28,6 +28,7 @@ export class PartitionLedger {
   #committed: Buckets;
   #committedPosition: number;
   readonly #redriven: Redriven[];
+  #ahead: readonly Sample[];
   #highWatermark = -1;
   #timestampMs = -1;
   #quietMs = 0;
@@ -41,6 +42,7 @@ export class PartitionLedger {
     this.#raisedToMs = this.#savedRaiseMs = saved.raisedToMs ?? -Infinity;
     this.#buckets = this.#committed = saved.buckets;
     this.#redriven = [...saved.redriven];
+    this.#ahead = saved.ahead ?? [];
     assertAddsUp(plan, saved);
   }
 
@@ -96,6 +98,11 @@ export class PartitionLedger {
     };
   }
 
+  /** Idle decisions to be made again further on. */
+  get decisions(): Raise[] {
+    return this.#ahead.map(({ position, raisedToMs }) => ({ position, toMs: raisedToMs! }));
+  }
+
   /** Takes over what a flush tells. @throws BrokenLedgerError when not every record it read is in exactly one bucket */
   advance(progress: PartitionProgress): void {
     assertNotBackward(this.partition, "position", this.#position, progress.position);
@@ -122,10 +129,16 @@ export class PartitionLedger {
 
   /** What to save; `saved` tells that it is. */
   checkpoint(): PartitionCheckpoint {
-    return { ...this.sample(), start: this.#start, redriven: this.#redriven };
+    const ahead = this.#ahead.slice(this.#passed().length);
+    return { ...this.sample(), start: this.#start, redriven: this.#redriven, ahead };
   }
 
-  /** Where it is now, for the history. */
+  /** What the history does not have yet: where decisions were made again since the last checkpoint, and where it is now. */
+  samples(): Sample[] {
+    return [...this.#passed(), this.sample()];
+  }
+
+  /** Where it is now. */
   sample(): Sample {
     return {
       partition: this.partition,
@@ -140,6 +153,13 @@ export class PartitionLedger {
     this.#savedRaiseMs = this.#raisedToMs;
     this.#committed = this.#buckets;
     this.#committedPosition = this.#position;
+    this.#ahead = this.#ahead.slice(this.#passed().length);
+  }
+
+  #passed(): readonly Sample[] {
+    return this.#ahead.filter(({ position, raisedToMs }) =>
+      position <= this.#position && raisedToMs! <= this.#raisedToMs
+    );
   }
 
   /**

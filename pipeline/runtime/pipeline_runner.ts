@@ -160,14 +160,16 @@ export class PipelineRunner {
   }
 
   /**
-   * Lets the sinks find out what they wrote since the checkpoint. The first checkpoint is saved before anything is written, so
-   * that a crash before the second one finds the sinks' positions.
+   * Lets the sinks find out what they wrote since the checkpoint. One that has no place in it (at the first start, after a rewind,
+   * or where the definition gained it) gets one before anything is written, so that a crash finds it there.
    */
   async #resumeSinks(saved: Checkpoint | null, signal: AbortSignal): Promise<void> {
     const { sink, setAside } = this.#deps;
     await sink.resume(saved?.sinks.results ?? null, { signal });
     await setAside.resume(saved?.sinks.setAside ?? null, { signal });
-    if (!saved) await this.#save();
+    const known = saved?.sinks.results ?? {};
+    const isNew = Object.keys(sink.position() ?? {}).some((name) => !(name in known));
+    if (!saved || isNew) await this.#save();
   }
 
   /** Spreads the partitions over the hosts; what is open when one refuses is in `shards`. */
@@ -176,7 +178,10 @@ export class PipelineRunner {
     { writing, lookback }: { writing: AbortController; lookback: Lookback },
   ): Promise<void> {
     const starts = Map.groupBy(
-      this.#partitions.map((ledger) => ({ ...lookback.startAt(ledger.sample()), ...ledger.start })),
+      this.#partitions.map((ledger) => {
+        const past = lookback.startAt(ledger.sample());
+        return { ...past, ...ledger.start, raises: [...past.raises!, ...ledger.decisions] };
+      }),
       ({ partition }) => partition % this.#deps.hosts.length,
     );
     const { plan } = this;
@@ -350,6 +355,7 @@ export class PipelineRunner {
     // One that is past and still there is published below, with all that is in it.
     const isOpen = (startMs: number) => this.#windows.has(startMs) || startMs + sizeMs > watermarkMs;
     const closed = new WindowState(this.plan);
+    for (const batch of this.#windows.takeEnded(watermarkMs)) closed.merge(batch);
     for (const { reopened } of flushes) {
       if (reopened === null) continue;
       closed.merge(reopened, (startMs) => !isOpen(startMs));
@@ -395,7 +401,7 @@ export class PipelineRunner {
     const partitions = this.#partitions.map(({ partition }) => partition);
     const earliest = await this.#askBrokers(signal, (cluster) => cluster.offsets(plan.topic, partitions, "earliest"));
     const samples = await this.#deps.history.load(plan.name);
-    return new Lookback(plan, [...samples, ...this.#partitions.map((ledger) => ledger.sample())], earliest);
+    return new Lookback(plan, [...samples, ...this.#partitions.flatMap((ledger) => ledger.samples())], earliest);
   }
 
   /** @throws ConfigError when too many records are dead letters: the topic holds something else than the definition says */
@@ -433,7 +439,7 @@ export class PipelineRunner {
   async #save(): Promise<void> {
     const { checkpoints, history, sink, setAside, clock, onSaved } = this.#deps;
     // Ahead of the checkpoint: what is in the history only is left out when it is read.
-    const samples = this.#partitions.map((ledger) => ledger.sample()).filter((sample) => this.#isNews(sample));
+    const samples = this.#partitions.flatMap((ledger) => ledger.samples()).filter((sample) => this.#isNews(sample));
     if (samples.length > 0) await history.append(this.plan.name, samples);
     for (const sample of samples) this.#sampled.set(sample.partition, sample);
     await checkpoints.save(this.plan.name, {

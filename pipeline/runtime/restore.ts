@@ -52,8 +52,8 @@ export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): 
   const earliest = await cluster.offsets(plan.topic, all, "earliest");
   const saved = new Map(checkpoint?.partitions.map((partition) => [partition.partition, partition]));
   const known = [...saved.values()].map((partition) => new PartitionLedger(plan, partition));
-  // A partition added later cannot add to windows that closed without it: its records for those are late.
-  const closedMs = leastWatermark(known);
+  // A partition added later cannot add to windows that closed without it, or are not computed again: its records are late there.
+  const closedMs = Math.max(leastWatermark(known), checkpoint?.floorMs ?? -Infinity);
   const raisedToMs = closedMs === -Infinity ? null : closedMs;
   const partitions = all.map((partition) =>
     known.find((ledger) => ledger.partition === partition) ??
@@ -63,7 +63,7 @@ export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): 
   // The checkpoint's after a rewind; a higher one when another process computed results meanwhile.
   const generation = Math.max(checkpoint?.generation ?? 0, deps.generation);
   const finalBeforeMs = checkpoint?.finalBeforeMs ?? null;
-  const windows = new WindowState(plan, { generation, finalBeforeMs });
+  const windows = new WindowState(plan, { generation, finalBeforeMs, floorMs: checkpoint?.floorMs });
   for (const batch of checkpoint?.panes ?? []) windows.restore(batch);
   const samples = await committedSamples(plan, partitions, deps.history);
   const lookback = new Lookback(plan, [...samples, ...partitions.map((ledger) => ledger.sample())], earliest);
@@ -101,8 +101,8 @@ async function committedSamples(
   return [...committed, ...missing];
 }
 
-/** An idle decision may be ahead of the checkpoint without a record more. */
-function isCommitted(sample: Sample, saved: Sample | undefined): boolean {
+/** Whether a sample is not ahead of a partition's checkpoint. An idle decision may be, without a record more. */
+export function isCommitted(sample: Sample, saved: Sample | undefined): boolean {
   return saved !== undefined && sample.position <= saved.position &&
     (sample.raisedToMs ?? -Infinity) <= (saved.raisedToMs ?? -Infinity);
 }

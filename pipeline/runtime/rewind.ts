@@ -7,7 +7,7 @@ import { setAsideTail } from "../sinks/set_aside.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
 import { Lookback } from "./lookback.ts";
 import { PartitionLedger } from "./partition_ledger.ts";
-import { leastWatermark } from "./restore.ts";
+import { isCommitted, leastWatermark } from "./restore.ts";
 
 /** From where to compute again: all that the log holds, the window that holds a time, or the windows from an offset on. */
 export type RewindTarget =
@@ -89,15 +89,28 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
     );
   }
   const now = checkpoint.partitions;
-  const last = now.map((partition) => new PartitionLedger(plan, partition).sample());
-  const history = isNewTopic ? [] : [...await deps.history.load(plan.name), ...last];
+  const stored = isNewTopic ? [] : await deps.history.load(plan.name);
+  const saved = new Map(now.map((partition) => [partition.partition, new PartitionLedger(plan, partition).sample()]));
+  const history = [...stored.filter((sample) => isCommitted(sample, saved.get(sample.partition))), ...saved.values()];
   const lookback = new Lookback(plan, history, earliest);
-  const fromWindowMs = isNewTopic ? -Infinity : boundary(plan, target, { checkpoint, lookback });
-  const partitions = isNewTopic
+  // Records that were deleted before they were read have no place in any computation.
+  const isAnew = isNewTopic || target.kind === "earliest" && lookback.goneMs === Infinity;
+  const fromWindowMs = isAnew ? -Infinity : boundary(plan, target, { checkpoint, lookback });
+  const isSame = checkpoint.fingerprint === plan.fingerprint;
+  const partitions = isAnew
     ? Array.from(earliest, ([partition, position]) => PartitionLedger.fresh(plan, { partition, position }).checkpoint())
-    : now.map((partition) => rewound(plan, partition, { lookback, fromWindowMs, earliest }));
+    : now.map((partition) => {
+      const back = rewound(plan, partition, { lookback, fromWindowMs, earliest });
+      const samples = [
+        ...history.filter((sample) => sample.partition === partition.partition),
+        ...partition.ahead ?? [],
+      ];
+      // Those of another definition are about other windows.
+      return { ...back, ahead: isSame ? decisionsAfter(back, samples) : [] };
+    });
   const generation = checkpoint.generation + 1;
-  const positions = new Map(partitions.map((partition) => [partition.partition, partition.position]));
+  const rewoundTo = new Map(partitions.map((partition) => [partition.partition, partition]));
+  const positions = new Map(partitions.map(({ partition, position }) => [partition, position]));
   const before = new Map(now.map(({ partition, position }) => [partition, position]));
   return {
     pipeline: plan.name,
@@ -105,7 +118,7 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
     generation,
     isNewTopic,
     partitions: partitions.map(({ partition, position: from }) => {
-      const to = isNewTopic ? from : before.get(partition)!;
+      const to = isNewTopic ? from : Math.max(from, before.get(partition) ?? from);
       return { partition, from, to, offsets: to - from };
     }),
     checkpoint: {
@@ -121,8 +134,20 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
       partitions,
       panes: [],
     },
-    history: history.filter(({ partition, position }) => position <= positions.get(partition)!),
+    history: history.filter((sample) => isCommitted(sample, rewoundTo.get(sample.partition))),
   };
+}
+
+/** The samples after which idle decisions were made from where a partition goes on; of several at one place the last says all. */
+function decisionsAfter({ position, raisedToMs }: Sample, samples: readonly Sample[]): Sample[] {
+  const decisions = new Map<number, Sample>();
+  let raisedMs = raisedToMs ?? -Infinity;
+  for (const sample of samples) {
+    if (sample.position < position || (sample.raisedToMs ?? -Infinity) <= raisedMs) continue;
+    raisedMs = sample.raisedToMs!;
+    decisions.set(sample.position, sample);
+  }
+  return [...decisions.values()];
 }
 
 /** For a topic of which nothing was ever set aside: what is there is of another topic with the same name. */
@@ -152,20 +177,35 @@ function boundary(
     ? firstWhole
     : target.kind === "time"
     ? startOf(target.timeMs)
-    : startOf(timeAt(plan, target, { checkpoint, lookback }));
-  // Windows that were open when it stopped have no result yet.
-  const open = Math.min(...checkpoint.panes.flatMap(({ windows }) => [...windows]));
-  const from = Math.min(wanted, open);
+    : startOf(watermarkAt(plan, target, { checkpoint, lookback }));
+  // Windows that were open when it stopped, or not begun, have no result yet; but for those that an earlier rewind left out.
+  const { partitions, floorMs } = checkpoint;
+  const open = startOf(Math.min(...checkpoint.panes.flatMap(({ windows }) => [...windows])));
+  const next = startOf(leastWatermark(partitions.map((partition) => new PartitionLedger(plan, partition))));
+  const unfinished = Math.min(open, Math.max(next, floorMs ?? -Infinity));
+  if (goneMs === Infinity) {
+    throw refused(
+      plan,
+      `records of ${plan.topic} were deleted before they were read. To begin anew with what the log holds: --earliest`,
+    );
+  }
+  const from = Math.min(wanted, unfinished);
   if (from >= firstWhole) return from;
-  const reaches = new Date(firstWhole).toISOString();
+  const problem = `the log does not hold all records of the windows before ${
+    new Date(firstWhole).toISOString()
+  } any more`;
+  if (wanted < firstWhole) throw refused(plan, `${problem}: rewind to that or later`);
   throw refused(
     plan,
-    `the log does not hold all records of the windows before ${reaches} any more: rewind to that or later`,
+    `${problem}, and those from ${
+      unfinished === -Infinity ? "the first" : new Date(unfinished).toISOString()
+    } on have no final result ` +
+      "yet: start it, and rewind it when they have closed",
   );
 }
 
-/** The largest event time before an offset: windows from that one on have records there, or after. */
-function timeAt(
+/** The watermark before an offset: records there, and after, are in windows that end later, or are late. */
+function watermarkAt(
   plan: Plan,
   { partition, offset }: { readonly partition: number; readonly offset: number },
   { checkpoint, lookback }: { readonly checkpoint: Checkpoint; readonly lookback: Lookback },
@@ -186,7 +226,7 @@ function timeAt(
       `what is kept of its history begins at offset ${first} of partition ${partition}: name that or a later one`,
     );
   }
-  return sample.maxEventTimeMs ?? -Infinity;
+  return lookback.watermarkMs(sample);
 }
 
 /** Where a partition goes on. */
@@ -200,7 +240,8 @@ function rewound(
   },
 ): PartitionCheckpoint {
   const { partition, start } = now;
-  if (fromWindowMs === -Infinity) return PartitionLedger.fresh(plan, { partition, position: start }).checkpoint();
+  const first = Math.max(start, earliest.get(partition) ?? 0);
+  if (fromWindowMs === -Infinity) return PartitionLedger.fresh(plan, { partition, position: first }).checkpoint();
   const sample = lookback.before(partition, fromWindowMs);
   if (sample === null || sample.position < (earliest.get(partition) ?? 0)) {
     throw refused(
@@ -208,7 +249,11 @@ function rewound(
       `partition ${partition} does not reach back to ${new Date(fromWindowMs).toISOString()}: rewind to a later time`,
     );
   }
-  return { ...sample, start, redriven: now.redriven.filter(({ offset }) => offset < sample.position) };
+  // What came back for windows that keep their results is in them, and stays so when it is read again.
+  const redriven = now.redriven.filter(({ offset, windowStartMs }) =>
+    offset < sample.position || windowStartMs < fromWindowMs
+  );
+  return { ...sample, start, redriven };
 }
 
 function refused(plan: Plan, problem: string): ConfigError {

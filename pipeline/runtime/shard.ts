@@ -318,17 +318,26 @@ export class Shard {
       : this.#reopened ??= new WindowAggregate(this.plan, CHUNK_ROWS);
     // No window has closed for a record that came back.
     const open = new PartitionWatermark(0);
-    const again = windows.fold(columns, { ...chosen, watermark: open, dedupe: null, isLearning });
+    // Read again after a rewind, its window's result may be an earlier one, and has it.
+    const isThere = !state.isPast && this.#hasCounted(state, back);
+    const again = windows.fold(columns, {
+      ...chosen,
+      watermark: open,
+      dedupe: null,
+      isLearning: isLearning || isThere,
+    });
     this.#account(state, again);
     if (again.aggregated > 0) this.#countBack(state, back, again.times);
   }
 
-  /** Whether a record that came back after its window had closed counts in it. */
-  #reopens(state: PartitionState, { row, source }: RedrivenRow, times: Float64Array): boolean {
-    // Of the past that is known.
-    if (state.isPast) return state.hasCountedAt(source, this.#records.offsets[row]);
+  /** Whether a record that came back after its window had closed counts in it. Of the past that is known. */
+  #reopens(state: PartitionState, back: RedrivenRow, times: Float64Array): boolean {
     // The only row of its run.
-    return !this.#isGone(times[0]);
+    return this.#hasCounted(state, back) || !state.isPast && !this.#isGone(times[0]);
+  }
+
+  #hasCounted(state: PartitionState, { row, source }: RedrivenRow): boolean {
+    return state.hasCountedAt(source, this.#records.offsets[row]);
   }
 
   /** Notes what became of a chunk's rows, and sets aside those that were not aggregated. */

@@ -12,6 +12,7 @@ const SLOTS_FIRST = 16;
 export interface Computed {
   readonly generation?: number;
   readonly finalBeforeMs?: number | null;
+  readonly floorMs?: number | null;
 }
 
 /** One open window: its panes, and which of them changed since they were last published. */
@@ -29,13 +30,16 @@ export class WindowState {
   readonly #readKey: ReturnType<typeof createKeyReader>;
   readonly #firstRevision: number;
   readonly #finalBeforeMs: number;
+  readonly #floorMs: number;
 
   /**
    * @param computed.generation how often the pipeline was rewound, so that its rows replace those of the computation before
    * @param computed.finalBeforeMs windows that end at or before this are published when they are final, and not earlier
+   * @param computed.floorMs of windows that start before this only what came back is here: see `takeEnded`
    */
-  constructor(plan: Plan, { generation = 0, finalBeforeMs = null }: Computed = {}) {
+  constructor(plan: Plan, { generation = 0, finalBeforeMs = null, floorMs = null }: Computed = {}) {
     this.#firstRevision = generation * REVISIONS_PER_GENERATION;
+    this.#floorMs = floorMs ?? -Infinity;
     this.#finalBeforeMs = finalBeforeMs ?? -Infinity;
     this.#plan = plan;
     this.columns = resultColumns(plan);
@@ -108,6 +112,18 @@ export class WindowState {
         window!.dirtySlots.push(slot);
       }
     }
+  }
+
+  /**
+   * Takes out the windows that end at or before the watermark and start before the floor. Their results are of an earlier
+   * computation, so they have to be computed again from all of their records.
+   */
+  takeEnded(watermarkMs: number): PaneBatch[] {
+    const ended = [...this.#windows].filter(([start]) =>
+      start < this.#floorMs && start + this.#plan.window.sizeMs <= watermarkMs
+    );
+    for (const [start] of ended) this.#windows.delete(start);
+    return ended.map(([, { panes }]) => panes.batch());
   }
 
   /**

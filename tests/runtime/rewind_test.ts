@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ConfigError } from "../../pipeline/errors.ts";
+import type { Plan } from "../../pipeline/plan/plan.ts";
 import { rewind, type RewindDeps, type RewindTarget } from "../../pipeline/runtime/rewind.ts";
 import { REVISIONS_PER_GENERATION } from "../../pipeline/sinks/sink.ts";
-import { type Event, eventPlan } from "./logs.ts";
-import { objects, RunnerBench } from "./runner_bench.ts";
+import { type Event, eventPlan, PartitionLog } from "./logs.ts";
+import { Crash, objects, RunnerBench } from "./runner_bench.ts";
 
 const plan = await eventPlan({ allowedLateness: "500ms", emit: { every: "100ms" } });
+const finals = await eventPlan({ allowedLateness: "500ms" });
+const deduped = await eventPlan({ allowedLateness: "500ms", dedupe: { by: "v", within: "2000ms" } });
 
 const event = (k: string, at: number, v = 1): Event => ({ k, v, at });
 
@@ -22,8 +25,9 @@ function depsOf(bench: RunnerBench): RewindDeps {
 }
 
 /** Runs until all is read, and stops. */
-async function runThrough(bench: RunnerBench): Promise<void> {
+async function runThrough(bench: RunnerBench, { forMs = 0 } = {}): Promise<void> {
   const { runner, stop } = bench.start();
+  await bench.clock.pass(forMs);
   const isBehind = ({ position, end }: { position: number; end: number }) => end < 0 || position < end;
   do await bench.clock.pass(500); while (runner.status().partitions.some(isBehind));
   assert.equal(await stop(), null);
@@ -91,45 +95,240 @@ Deno.test("a topic made anew is refused with what to do; a rewind to its beginni
   assert.equal(bench.finals().filter((row) => row.startsWith("c")).length, 7);
 });
 
-Deno.test("however often a pipeline is rewound, and to wherever: the same results, the same ledger", async () => {
-  const target = fc.oneof<fc.Arbitrary<RewindTarget>[]>(
-    fc.constant({ kind: "earliest" }),
-    fc.record({ kind: fc.constant("time"), timeMs: fc.nat({ max: 9_000 }) }),
-    fc.record({ kind: fc.constant("offset"), partition: fc.nat({ max: 1 }), offset: fc.nat({ max: 8 }) }),
-  );
-  const entry = fc.record({
-    partition: fc.nat({ max: 1 }),
-    at: fc.nat({ max: 8_000 }),
-    passMs: fc.constantFrom(0, 100, 700),
+/**
+ * Rewound to 1,000, with window 0 as it was. Partition 0 is read in a moment, partition 1 takes eight batches to get past window 0:
+ *
+ *     partition 0    100 | 1,500  5,000  200 (late)  250 (late) | 200, back
+ *     partition 1    100 | 300 | 400 | 500 | 600 | 700 | 800 | 900 | 5,000
+ */
+async function rewoundBehind(tested: Plan): Promise<RunnerBench> {
+  const bench = new RunnerBench(tested, [[[event("a", 100)]], [[event("a", 100)]]]);
+  const { stop } = bench.start();
+  await bench.clock.pass(600);
+  bench.append(0, ...[1_500, 5_000, 200, 250].map((at) => event("a", at)));
+  for (const at of [300, 400, 500, 600, 700, 800, 900, 5_000]) bench.append(1, event("a", at));
+  await bench.clock.pass(2_000);
+  bench.redrive(0, event("a", 200), { source: 3 });
+  await bench.clock.pass(600);
+  assert.equal(await stop(), null);
+  assert.deepEqual(bench.finals()[0], "a 0 n=10 total=10 revision=10");
+  await rewind(tested, { kind: "time", timeMs: 1_000 }, depsOf(bench));
+  bench.published.length = 0;
+  return bench;
+}
+
+const ofWindow0 = (bench: RunnerBench) =>
+  bench.published.flatMap(objects).filter(({ window_start }) => window_start === 0).map(({ n, final }) => [n, final]);
+
+Deno.test("records that came back before a rewind for windows that keep their results publish nothing when they are read again", async () => {
+  const bench = await rewoundBehind(plan);
+  await runThrough(bench);
+  assert.deepEqual(ofWindow0(bench), []);
+  assert.deepEqual(bench.finals()[0], "a 0 n=10 total=10 revision=10");
+});
+
+for (const [what, tested] of [["early rows", plan], ["final rows", finals]] as const) {
+  Deno.test(`a record that comes back for a window of before a rewind waits for all partitions, and counts with all others (${what})`, async () => {
+    const bench = await rewoundBehind(tested);
+    bench.redrive(0, event("a", 250), { source: 4 });
+    await runThrough(bench);
+    assert.deepEqual(ofWindow0(bench), [[11, true]]);
+    assert.match(bench.finals()[0], /^a 0 n=11 total=11 revision=10000000000\d\d$/);
   });
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(entry, { minLength: 1, maxLength: 25 }),
-      fc.array(target, { maxLength: 3 }),
-      async (entries, targets) => {
-        const bench = new RunnerBench(plan, [[], []]);
-        const { stop } = bench.start();
-        for (const { partition, at, passMs } of entries) {
-          bench.append(partition, event("k", at));
-          await bench.clock.pass(passMs);
-        }
-        assert.equal(await stop(), null);
-        await runThrough(bench);
-        const plain = () => bench.finals().map((row) => row.replace(/ revision=.*/, ""));
-        const [finals, buckets] = [plain(), bench.checkpoint!.partitions.map((partition) => partition.buckets)];
-        for (const target of targets) {
-          const told = await rewind(plan, target, depsOf(bench)).catch((error) => {
-            assert.ok(error instanceof ConfigError, String(error.stack));
-            return null;
-          });
-          await runThrough(bench);
-          const generation = told?.generation ?? bench.checkpoint!.generation;
-          assert.equal(bench.checkpoint!.generation, generation);
-        }
-        assert.deepEqual(plain(), finals);
-        assert.deepEqual(bench.checkpoint!.partitions.map((partition) => partition.buckets), buckets);
-      },
-    ),
-    { numRuns: 100 },
+}
+
+Deno.test("a record that waits so for its window is not lost by a stop and another rewind", async () => {
+  const bench = await rewoundBehind(plan);
+  bench.redrive(0, event("a", 250), { source: 4 });
+  const { stop } = bench.start();
+  await bench.clock.pass(400);
+  assert.equal(await stop(), null);
+  assert.deepEqual(ofWindow0(bench), []);
+  assert.ok(bench.checkpoint!.panes.some(({ windows }) => windows[0] === 0));
+  const { fromWindowMs } = await rewind(plan, { kind: "time", timeMs: 1_000 }, depsOf(bench));
+  assert.equal(fromWindowMs, 0);
+  await runThrough(bench);
+  assert.deepEqual(ofWindow0(bench), [[11, true]]);
+});
+
+Deno.test("a rewind never leaves out windows that have no final result yet, named ever so late, or twice without a run", async () => {
+  const filtered = await eventPlan({ allowedLateness: "500ms", where: "v > 0" });
+  // The record at 5,000 tells the time and leaves no window open.
+  const bench = new RunnerBench(filtered, [[[event("a", 100)], [event("a", 5_000, 0)]]]);
+  await runThrough(bench);
+  assert.equal((await rewind(filtered, { kind: "time", timeMs: 90_000 }, depsOf(bench))).fromWindowMs, 4_000);
+  bench.append(0, event("a", 4_600));
+  await runThrough(bench, { forMs: 10_000 });
+  assert.deepEqual(bench.finals().map((row) => row.slice(0, 10)), ["a 0 n=1 to", "a 4000 n=1"]);
+  bench.append(0, event("a", 7_100));
+  await runThrough(bench);
+  await rewind(filtered, { kind: "earliest" }, depsOf(bench));
+  assert.equal((await rewind(filtered, { kind: "time", timeMs: 90_000 }, depsOf(bench))).fromWindowMs, null);
+  await runThrough(bench, { forMs: 10_000 });
+  assert.deepEqual(bench.finals().map((row) => row.slice(0, 10)), ["a 0 n=1 to", "a 4000 n=1", "a 7000 n=1"]);
+});
+
+Deno.test("a rewind to an offset goes back to the windows that have records there, in whatever order they came", async () => {
+  const bench = new RunnerBench(finals, [[]]);
+  const { stop } = bench.start();
+  for (const at of [100, 1_200, 900, 5_000]) {
+    bench.append(0, event("a", at));
+    await bench.clock.pass(600);
+  }
+  assert.equal(await stop(), null);
+  const { fromWindowMs } = await rewind(finals, { kind: "offset", partition: 0, offset: 2 }, depsOf(bench));
+  assert.equal(fromWindowMs, 0, "900 came after 1,200");
+});
+
+Deno.test("an idle decision that was never saved is not made again", async () => {
+  const bench = new RunnerBench(finals, [[[event("a", 100)]]]);
+  const { result } = bench.start();
+  await bench.clock.pass(1_000);
+  bench.step = (name) => {
+    if (name === "after history") throw new Crash(name);
+  };
+  await bench.clock.pass(7_000);
+  assert.ok(await result instanceof Crash);
+  bench.step = () => {};
+  assert.equal(bench.samples.at(-1)!.raisedToMs, 1_000);
+  await rewind(finals, { kind: "earliest" }, depsOf(bench));
+  assert.deepEqual(bench.checkpoint!.partitions[0].ahead, []);
+});
+
+Deno.test("a partition that is new after a rewind adds nothing to windows that keep their results: its records are late there", async () => {
+  const bench = new RunnerBench(finals, [[]]);
+  const { stop } = bench.start();
+  for (const at of [100, 1_200, 5_000]) {
+    bench.append(0, event("a", at));
+    await bench.clock.pass(600);
+  }
+  assert.equal(await stop(), null);
+  await rewind(finals, { kind: "time", timeMs: 1_000 }, depsOf(bench));
+  bench.logs.push(new PartitionLog());
+  bench.append(1, event("a", 200), event("a", 1_300), event("a", 6_000));
+  await runThrough(bench, { forMs: 1_000 });
+  assert.deepEqual(bench.finals().map((row) => row.replace(/ total.*/, "")), ["a 0 n=1", "a 1000 n=2"]);
+  assert.deepEqual(bench.aside.map(({ partition, offset }) => [partition, offset]), [[1, 0]]);
+});
+
+Deno.test("a sink has its place in the checkpoint before it writes the first row after a rewind", async () => {
+  const bench = new RunnerBench(finals, [[[event("a", 100)], [event("a", 5_000)]]]);
+  const { sink } = bench.deps();
+  const placed = { ...sink, position: () => ({ "memory": { at: bench.published.length } }) };
+  const run = async () => {
+    const { stop } = bench.start({ sink: placed });
+    await bench.clock.pass(1_000);
+    assert.equal(await stop(), null);
+  };
+  await run();
+  await rewind(finals, { kind: "earliest" }, depsOf(bench));
+  let writes = 0;
+  bench.step = (name) => {
+    if (name !== "before sink") return;
+    writes++;
+    assert.deepEqual(bench.checkpoint!.sinks.results, { memory: { at: 1 } });
+  };
+  await run();
+  assert.equal(writes, 1);
+});
+
+Deno.test("records that were deleted before they were read end a pipeline; a rewind to the earliest begins anew with what is there", async () => {
+  const bench = new RunnerBench(finals, [[[event("a", 100)], [event("a", 5_000)]]]);
+  await runThrough(bench);
+  for (const at of [6_000, 7_000, 8_000, 9_000]) bench.append(0, event("a", at));
+  bench.earliest = 4;
+  const { result } = bench.start();
+  await bench.clock.pass(500);
+  assert.equal((await result)!.name, "OffsetOutOfRangeError");
+  await assert.rejects(
+    rewind(finals, { kind: "time", timeMs: 5_000 }, depsOf(bench)),
+    /rewind events: records of t were deleted before they were read.*--earliest/,
+  );
+  const told = await rewind(finals, { kind: "earliest" }, depsOf(bench));
+  assert.deepEqual(told.partitions, [{ partition: 0, from: 4, to: 4, offsets: 0 }]);
+  await runThrough(bench, { forMs: 10_000 });
+  assert.deepEqual(bench.finals().map((row) => row.slice(0, 6)), ["a 0 n=", "a 8000", "a 9000"]);
+});
+
+Deno.test("windows that are open and lack records are told apart from a target that is too early", async () => {
+  const bench = new RunnerBench(finals, [[]]);
+  const { stop } = bench.start();
+  for (const at of [100, 1_200, 1_300]) {
+    bench.append(0, event("a", at));
+    await bench.clock.pass(600);
+  }
+  assert.equal(await stop(), null);
+  bench.earliest = 2;
+  const refused = async (timeMs: number, problem: RegExp) =>
+    await assert.rejects(rewind(finals, { kind: "time", timeMs }, depsOf(bench)), problem);
+  await refused(0, /before 1970-01-01T00:00:02.000Z any more: rewind to that or later/);
+  await refused(
+    2_000,
+    /and those from .*00:00:00.000Z on have no final result yet: start it, and rewind it when they have/,
   );
 });
+
+/** An entry of a log: a record, or one that comes back with the offset of an earlier one; then time passes, perhaps in silence. */
+const entry = fc.record({
+  partition: fc.nat({ max: 1 }),
+  at: fc.nat({ max: 8_000 }),
+  v: fc.nat({ max: 3 }),
+  isBack: fc.boolean(),
+  of: fc.nat({ max: 25 }),
+  passMs: fc.constantFrom(0, 0, 100, 700, 700, 7_000),
+});
+const target = fc.oneof<fc.Arbitrary<RewindTarget>[]>(
+  fc.constant({ kind: "earliest" }),
+  fc.record({ kind: fc.constant("time"), timeMs: fc.nat({ max: 12_000 }) }),
+  fc.record({ kind: fc.constant("offset"), partition: fc.nat({ max: 1 }), offset: fc.nat({ max: 8 }) }),
+);
+/** A rewind, and how long the pipeline then runs before it is stopped; 0: it is not started at all. */
+const move = fc.record({ target, runMs: fc.constantFrom(0, 0, 300, 1_000, 10_000), isCut: fc.boolean() });
+
+for (const [what, tested] of [["early rows", plan], ["final rows", finals], ["dedupe", deduped]] as const) {
+  Deno.test(`however often a pipeline is rewound, and to wherever: the same results, the same ledger (${what})`, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(entry, { minLength: 1, maxLength: 25 }),
+        fc.array(move, { maxLength: 4 }),
+        async (entries, moves) => {
+          const bench = new RunnerBench(tested, [[], []]);
+          const { stop } = bench.start();
+          const kept: (Event & { source: number | null })[][] = [[], []];
+          for (const { partition, at, v, isBack, of, passMs } of entries) {
+            const log = kept[partition];
+            const original = isBack ? log[of] : undefined;
+            const source = original ? original.source ?? of : null;
+            log.push({ ...(original ?? event("k", at, v)), source });
+            if (source === null) bench.append(partition, event("k", at, v));
+            else bench.redrive(partition, original!, { source });
+            await bench.clock.pass(passMs);
+          }
+          assert.equal(await stop(), null);
+          // All are silent, so all windows close.
+          await runThrough(bench, { forMs: 10_000 });
+          const plain = () => bench.finals().map((row) => row.replace(/ revision=.*/, ""));
+          const ledger = () => bench.checkpoint!.partitions.map(({ buckets }) => buckets);
+          const [rows, buckets] = [plain(), ledger()];
+          for (const { target, runMs, isCut } of moves) {
+            const deps = depsOf(bench);
+            // A process may end between the two files that a rewind writes.
+            const replace = () => Promise.reject(new Crash("crash"));
+            const history = isCut ? { ...deps.history, replace } : deps.history;
+            await rewind(tested, target, { ...deps, history }).catch((error) =>
+              assert.ok(error instanceof ConfigError || error instanceof Crash, String(error.stack))
+            );
+            if (runMs === 0) continue;
+            const { stop } = bench.start();
+            await bench.clock.pass(runMs);
+            assert.equal(await stop(), null);
+          }
+          await runThrough(bench, { forMs: 10_000 });
+          assert.deepEqual(plain(), rows);
+          assert.deepEqual(ledger(), buckets);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+}
