@@ -53,7 +53,7 @@ const redrive = createRoute({
   description:
     "Each counts once, however often it is redriven: a late record reopens its window, which is published as a " +
     "new revision. A letter comes back at most three times. A request ends after 25 s, or at its cap; `next` goes on. " +
-    "Of several at a time over one topic the newest goes on.",
+    "One at a time over a topic; another one is refused meanwhile.",
   request: { body: { required: true, content: { "application/json": { schema: redriveSchema } } } },
   responses: {
     200: {
