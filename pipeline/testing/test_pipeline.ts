@@ -5,25 +5,22 @@ import { planOf } from "../plan/compile.ts";
 import { parseDuration } from "../plan/durations.ts";
 import type { Plan } from "../plan/plan.ts";
 import { readSchemas } from "../plan/schemas.ts";
-import { PipelineRunner } from "../runtime/pipeline_runner.ts";
 import type { Buckets } from "../ledger.ts";
 import { partitionOf } from "../log/murmur2.ts";
-import { MemoryShardHost, MemoryTopic } from "./memory_topic.ts";
-import { type Life, Outside } from "./outside.ts";
+import { MemoryTopic } from "./memory_topic.ts";
+import { Outside } from "./outside.ts";
 import type { LogRecord } from "./partition_log.ts";
 import { headersOfRedrive, lettersOf, type TestLetter } from "./test_letters.ts";
 import { encodeRecords, eventTimeOf, keyOf, logRecord, type PipeOptions, timeOf } from "./test_records.ts";
 import type { TestRecord } from "./test_records.ts";
 import { newestRows, paneRows, rowsOf, type TestRow } from "./test_rows.ts";
+import { TestRun } from "./test_run.ts";
 import { VirtualClock } from "./virtual_clock.ts";
 
 /** The wall clock's start where nothing tells of a better one. */
 const START_MS = Date.UTC(2026, 0, 1);
 /** Epochs that a step may take. More means that the engine does not come to rest. */
 const EPOCHS_MAX = 1_000;
-/** Wall time that the end of a run may take, in steps of `STOP_STEP_MS`. */
-const STOP_STEPS_MAX = 100;
-const STOP_STEP_MS = 100;
 
 export interface TestOptions {
   /** Partitions of the topic; one unless told. */
@@ -76,17 +73,6 @@ export async function testPipeline(definition: Definition, options: TestOptions 
   return new TestPipeline(await planOf(definition, isNamed ? await readSchemas(folder) : new Map()), options);
 }
 
-/** A run of the pipeline, from a start to its end. */
-interface Run {
-  readonly life: Life;
-  readonly host: MemoryShardHost;
-  readonly end: (reason: string) => void;
-  /** Resolves at the end, with what it failed with. */
-  readonly result: Promise<Error | null>;
-  failure: Error | null;
-  isOver: boolean;
-}
-
 /**
  * A pipeline under test; made by {@linkcode testPipeline}. Every step is complete when its promise resolves: all that was piped is
  * read, what follows from it is published, and a checkpoint is saved. A step throws what the pipeline stopped with.
@@ -100,7 +86,7 @@ export class TestPipeline implements AsyncDisposable {
   readonly #piped: unknown[][];
   readonly #startMs: number | null;
   #clock: VirtualClock | null = null;
-  #run: Run | null = null;
+  #run: TestRun | null = null;
   #isClosed = false;
 
   /** Use {@linkcode testPipeline}. */
@@ -252,8 +238,7 @@ export class TestPipeline implements AsyncDisposable {
    */
   async restart(): Promise<void> {
     const run = await this.#start(-Infinity);
-    run.life.ended = true;
-    await this.#end(run, "the test restarts the pipeline");
+    await run.crash();
     this.#run = null;
     await this.#start(-Infinity);
   }
@@ -265,7 +250,7 @@ export class TestPipeline implements AsyncDisposable {
     const run = this.#run;
     if (run === null) return;
     const told = run.failure !== null;
-    await this.#end(run, "the test is over");
+    await run.end("the test is over");
     if (run.failure !== null && !told) throw run.failure;
   }
 
@@ -298,7 +283,7 @@ export class TestPipeline implements AsyncDisposable {
   }
 
   async #write(
-    run: Run,
+    run: TestRun,
     partition: number,
     { piped, records }: { readonly piped: readonly unknown[]; readonly records: readonly LogRecord[] },
   ): Promise<void> {
@@ -312,70 +297,34 @@ export class TestPipeline implements AsyncDisposable {
   }
 
   /** The run, begun at first use: then it is known when the test takes place. */
-  async #start(latestMs: number): Promise<Run> {
+  async #start(latestMs: number): Promise<TestRun> {
     if (this.#isClosed) throw new Error("The test pipeline is closed");
     if (this.#run !== null) {
       this.#check(this.#run);
       return this.#run;
     }
     const clock = this.#clock ??= new VirtualClock(this.#startMs ?? (Number.isFinite(latestMs) ? latestMs : START_MS));
-    const life: Life = { ended: false };
-    const host = new MemoryShardHost(this.#topic, clock);
-    const runner = new PipelineRunner(this.plan, {
-      clock,
-      hosts: [host],
-      cluster: () => this.#topic.cluster(),
-      sink: this.#outside.sink(life),
-      setAside: this.#outside.setAside(life),
-      checkpoints: this.#outside.checkpoints(life),
-      history: this.#outside.history(life),
-      checkpointEveryMs: 0,
-      generation: 0,
-      onRows: () => {},
-      onSaved: () => {},
-    });
-    const stop = new AbortController();
-    const run: Run = this.#run = {
-      life,
-      host,
-      end: (reason) => stop.abort(new Error(reason)),
-      result: runner.run(stop.signal).then(() => null, (error: Error) => run.failure = error).finally(() => {
-        run.isOver = true;
-      }),
-      failure: null,
-      isOver: false,
-    };
+    const run = this.#run = new TestRun(this.plan, { clock, topic: this.#topic, outside: this.#outside });
     await this.#anotherEpoch(run);
     return run;
   }
 
-  async #end(run: Run, reason: string): Promise<void> {
-    run.end(reason);
-    for (let step = 0; step < STOP_STEPS_MAX && !run.isOver; step++) {
-      await this.#clock!.settle();
-      if (!run.isOver) await this.#clock!.pass(STOP_STEP_MS);
-    }
-    if (!run.isOver) throw new Error("The pipeline does not stop: this is a bug");
-    await run.result;
-  }
-
-  async #anotherEpoch(run: Run): Promise<void> {
+  async #anotherEpoch(run: TestRun): Promise<void> {
     await this.#until(run, () => true);
   }
 
   /** Has epochs run, at least one, until the last checkpoint is as wanted. */
-  async #until(run: Run, isDone: () => boolean): Promise<void> {
+  async #until(run: TestRun, isDone: () => boolean): Promise<void> {
     const before = this.#epoch();
     for (let epoch = 0; epoch < EPOCHS_MAX; epoch++) {
-      await run.host.read();
-      await this.#clock!.settle();
+      await run.read();
       if (run.isOver || (this.#epoch() > before && isDone())) return this.#check(run);
     }
     throw new Error(`The pipeline does not come to rest in ${EPOCHS_MAX} epochs: this is a bug`);
   }
 
   /** What must hold after every step. */
-  #check(run: Run): void {
+  #check(run: TestRun): void {
     if (run.failure !== null) throw run.failure;
     for (const { partition, start, position, buckets } of this.#partitions()) {
       const { consumed, aggregated, filtered, late, dead, duplicate } = buckets;
