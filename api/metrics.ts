@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { Counter, Gauge, Registry } from "prom-client";
-import type { Buckets } from "../pipeline/ledger.ts";
+import { BUCKETS } from "../pipeline/ledger.ts";
 import type { PipelineStatus } from "../pipeline/runtime/status.ts";
 import type { LiveStats } from "./live.ts";
 
@@ -24,8 +24,6 @@ export interface Metrics {
 
 /** A pipeline with more partitions than this gets no figures per partition: each would be a series for ever. */
 const PARTITION_SERIES_MAX = 200;
-
-const BUCKETS = ["aggregated", "filtered", "late", "dead", "duplicate"] as const satisfies readonly (keyof Buckets)[];
 
 /** Makes the figures of the pipelines that `status` tells about, and of this process. */
 export function createMetrics(status: () => readonly PipelineStatus[], options: MetricsOptions = {}): Metrics {

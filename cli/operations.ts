@@ -8,6 +8,7 @@ import type { z } from "@hono/zod-openapi";
 import type { explanationSchema, ledgerSchema, rewindBodySchema, rewindSchema } from "../api/operation_schemas.ts";
 import type { pipelineListSchema } from "../api/schemas.ts";
 import { ConfigError } from "../pipeline/errors.ts";
+import { BUCKETS } from "../pipeline/ledger.ts";
 import { API_OPTION, ApiClient } from "./api_client.ts";
 import type { Call, Option } from "./call.ts";
 import { Exit } from "./exit.ts";
@@ -38,7 +39,7 @@ export const REWIND_OPTIONS: readonly Option[] = [
   API_OPTION,
 ];
 
-const BUCKETS = ["consumed", "aggregated", "filtered", "late", "dead", "duplicate", "inFlight"] as const;
+const FIGURES = ["consumed", ...BUCKETS, "inFlight"] as const;
 const count = new Intl.NumberFormat("en-US");
 
 /** `tailrace ledger [PIPELINE]`. */
@@ -49,14 +50,14 @@ export async function ledger({ flags, positionals, signal }: Call): Promise<numb
   if (flags.json !== undefined) return say(JSON.stringify(told));
   const isByPartition = flags.partitions !== undefined;
   const rows = told.pipelines.flatMap(({ pipeline, partitions, ...total }) => {
-    const figures = (entry: Record<(typeof BUCKETS)[number], number>) =>
-      BUCKETS.map((name) => count.format(entry[name]));
+    const figures = (entry: Record<(typeof FIGURES)[number], number>) =>
+      FIGURES.map((name) => count.format(entry[name]));
     if (!isByPartition) return [[pipeline, ...figures(total)]];
     return partitions.map((
       entry,
     ) => [pipeline, String(entry.partition), count.format(entry.position), ...figures(entry)]);
   });
-  const head = ["pipeline", ...(isByPartition ? ["partition", "position"] : []), ...BUCKETS.slice(0, -1), "in flight"];
+  const head = ["pipeline", ...(isByPartition ? ["partition", "position"] : []), ...FIGURES.slice(0, -1), "in flight"];
   const numbers = head.keys().filter((column) => column > 0).toArray();
   return say(table(head, rows, { width: terminalWidth(), numbers }));
 }

@@ -18,3 +18,12 @@ export interface LedgerEntry extends Buckets {
   /** Read since the last commit. `consumed` counts these too: it is the sum of all the other buckets and this. */
   readonly inFlight: number;
 }
+
+/** Where a record can have ended; `consumed` is their sum. */
+export const BUCKETS = [
+  "aggregated",
+  "filtered",
+  "late",
+  "dead",
+  "duplicate",
+] as const satisfies readonly (keyof Buckets)[];

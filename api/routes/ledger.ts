@@ -1,11 +1,11 @@
 import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
-import type { LedgerEntry } from "../../pipeline/ledger.ts";
+import { BUCKETS, type LedgerEntry } from "../../pipeline/ledger.ts";
 import type { AppDeps } from "../deps.ts";
 import { ledgerQuerySchema, ledgerSchema } from "../operation_schemas.ts";
 import { ProblemException, problemResponses } from "../problem.ts";
 import { unknownPipeline } from "./pipelines.ts";
 
-const BUCKETS = ["consumed", "aggregated", "filtered", "late", "dead", "duplicate", "inFlight"] as const;
+const FIGURES = ["consumed", ...BUCKETS, "inFlight"] as const;
 
 const ledger = createRoute({
   method: "get",
@@ -37,7 +37,7 @@ export function ledgerRoutes(app: OpenAPIHono, { engine, pipelines }: AppDeps): 
   });
 }
 
-function total(partitions: readonly LedgerEntry[]): Record<(typeof BUCKETS)[number], number> {
-  const sums = BUCKETS.map((bucket) => [bucket, partitions.reduce((sum, entry) => sum + entry[bucket], 0)]);
+function total(partitions: readonly LedgerEntry[]): Record<(typeof FIGURES)[number], number> {
+  const sums = FIGURES.map((bucket) => [bucket, partitions.reduce((sum, entry) => sum + entry[bucket], 0)]);
   return Object.fromEntries(sums);
 }

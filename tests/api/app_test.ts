@@ -7,7 +7,7 @@ import { createLiveHub } from "../../api/live.ts";
 import { PROBLEMS } from "../../api/problem.ts";
 import { UnavailableError } from "../../pipeline/errors.ts";
 import { accountRows, type Fake, fakeDeps, pipelineStatus } from "./fake_deps.ts";
-import { VirtualClock } from "../virtual_clock.ts";
+import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 const START = Date.parse("2026-11-20T21:00:00Z");
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createLiveHub, type LiveHub, type LiveHubOptions } from "../../api/live.ts";
 import { accountRows } from "./fake_deps.ts";
-import { VirtualClock } from "../virtual_clock.ts";
+import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 const MINUTE = 60_000;
 const START = Date.parse("2026-11-20T21:00:00Z");

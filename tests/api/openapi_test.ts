@@ -10,7 +10,7 @@ import { ConfigError, ConflictError, UnavailableError } from "../../pipeline/err
 import type { Explanation } from "../../pipeline/runtime/explain.ts";
 import { accountRows, type Fake, fakeDeps, pipelineStatus } from "./fake_deps.ts";
 import { Desk } from "../letters/desk.ts";
-import { VirtualClock } from "../virtual_clock.ts";
+import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 interface Operation {
   readonly responses: Record<string, { readonly content?: Record<string, { readonly schema?: unknown }> }>;

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { Failures, FAILURES_MAX, SOURCES_MAX, WINDOW_MS } from "../../api/security/failures.ts";
 import { equalInConstantTime, newKey, verifyKey } from "../../api/security/keys.ts";
 import { SESSION_MS, Sessions, SESSIONS_MAX } from "../../api/security/sessions.ts";
-import { VirtualClock } from "../virtual_clock.ts";
+import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 Deno.test("a session ends after its time, when it is ended, and when there are too many", async () => {
   const clock = new VirtualClock();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import type { RedriveReport } from "../../pipeline/letters/redrive_request.ts";
 import { SelectionError } from "../../pipeline/letters/selection.ts";
-import { VirtualClock } from "../virtual_clock.ts";
+import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 import { bytes, Desk, MINUTE, type Sale, sale, START, text } from "./desk.ts";
 
 const ALL = { filter: {} };

@@ -6,7 +6,7 @@ import { WindowState } from "../../pipeline/runtime/window_state.ts";
 import { PartitionLedger } from "../../pipeline/runtime/partition_ledger.ts";
 import { MemorySink } from "../sinks/memory_sink.ts";
 import { encode, eventPlan, PartitionLog, recordOf, SCHEMAS } from "./logs.ts";
-import { VirtualClock } from "../virtual_clock.ts";
+import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 const PARTITIONS = 3;
 const plan = await eventPlan({ allowedLateness: "700ms" });

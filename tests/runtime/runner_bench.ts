@@ -12,7 +12,7 @@ import type { ShardEvents, ShardHost } from "../../pipeline/runtime/shard_host.t
 import { NO_POSITION, type ResultRows, type ResultValue, type SetAsideRecord } from "../../pipeline/sinks/sink.ts";
 import { MemorySink } from "../sinks/memory_sink.ts";
 import { encode, type Event, PartitionLog, recordOf, SCHEMAS } from "./logs.ts";
-import { VirtualClock } from "../virtual_clock.ts";
+import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 /** The crash that a test asked for. */
 export class Crash extends Error {}

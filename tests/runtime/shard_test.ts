@@ -13,7 +13,7 @@ import {
 import type { PartitionStart } from "../../pipeline/runtime/shard_task.ts";
 import type { TestRecord } from "../log/batches.ts";
 import { encode, eventPlan, PartitionLog, recordOf, SCHEMAS } from "./logs.ts";
-import { VirtualClock } from "../virtual_clock.ts";
+import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 const registry = (id: number): Promise<AvroSchema | null> =>
   id === 4

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ConfigError, ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import { OffsetOutOfRangeError } from "../../pipeline/log/fetcher.ts";
 import { supervise } from "../../pipeline/runtime/supervisor.ts";
-import { VirtualClock } from "../virtual_clock.ts";
+import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 function setup() {
   const clock = new VirtualClock(0);

@@ -1,1 +1,0 @@
-export { VirtualClock } from "../pipeline/testing/virtual_clock.ts";
