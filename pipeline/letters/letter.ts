@@ -9,7 +9,7 @@
 import type { CommittedRecord } from "../log/transactions.ts";
 import { REDRIVE_ATTEMPT, REDRIVE_OFFSET } from "../runtime/redrive_headers.ts";
 import { setAsideTopics } from "../sinks/set_aside.ts";
-import { HEADER, headerTexts, splitHeaders, wholeNumber } from "../sinks/set_aside_headers.ts";
+import { HEADER, headerTexts, splitHeaders, WHOLE_BATCH, wholeNumber } from "../sinks/set_aside_headers.ts";
 
 export type LetterKind = "late" | "dead";
 
@@ -91,7 +91,7 @@ export function readLetter(
     // One that cannot be read stands for the most, so that nothing goes round for ever.
     attempt: attempt === undefined ? 0 : wholeNumber(attempt) ?? ATTEMPTS_MAX,
     windowStartMs: time(added.get(HEADER.windowStart)),
-    isBatch: place.kind === "dead" && cause.includes("The value is the whole batch"),
+    isBatch: place.kind === "dead" && cause.includes(WHOLE_BATCH),
     key: key && { bytes: key.length, start: utf8.decode(key.subarray(0, KEY_START_BYTES)) },
     valueBytes: value && value.length,
   };

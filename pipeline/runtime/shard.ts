@@ -22,6 +22,7 @@ import { type Folded, unusableReason, WindowAggregate } from "../operators/windo
 import { compileFilter } from "../plan/kernel.ts";
 import type { AvroSchema, Plan } from "../plan/plan.ts";
 import type { SetAsideRecord } from "../sinks/sink.ts";
+import { WHOLE_BATCH } from "../sinks/set_aside_headers.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
 import { PartitionWatermark } from "../windows/watermark.ts";
 import { type PartitionProgress, PartitionState, REDRIVEN_MAX } from "./partition_state.ts";
@@ -416,7 +417,7 @@ export class Shard {
     if (this.#task.onlyWindows || state.isLearning) return;
     this.#keep({
       why: "dead",
-      reason: `${batch.count} records: ${batch.reason}. The value is the whole batch as it was fetched`,
+      reason: `${batch.count} records: ${batch.reason}. ${WHOLE_BATCH}`,
       topic: this.plan.topic,
       partition: state.partition,
       offset: batch.offset,

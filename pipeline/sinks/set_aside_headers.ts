@@ -36,6 +36,9 @@ export const HEADER = {
   windowStart: "tailrace.window.start",
 } as const;
 
+/** In the reason of a dead letter that is not one record: what could not be unpacked is kept as a whole. */
+export const WHOLE_BATCH = "The value is the whole batch as it was fetched";
+
 /** What the headers say of where a record was, and who set it aside. */
 export interface Origin {
   readonly pipeline: string | null;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { UnavailableError } from "../../pipeline/errors.ts";
 import type { LetterQuery } from "../../pipeline/letters/letters.ts";
 import { SelectionError } from "../../pipeline/letters/selection.ts";
+import { WHOLE_BATCH } from "../../pipeline/sinks/set_aside_headers.ts";
 import { bytes, Desk, MINUTE, sale, signal, START, text } from "./desk.ts";
 
 Deno.test("a letter tells where its record was, whose it is, why, its schema, its window and how its key begins", async () => {
@@ -196,7 +197,7 @@ Deno.test("what decodes up to the fault is shown, and why no more does", async (
   assert.match((await show({ value: bytes("hello") })).fault!, /does not start with a schema id/);
   assert.match((await show({ value: null })).fault!, /no value/);
   assert.match(
-    (await show({ reason: "3 records: zstd. The value is the whole batch as it was fetched" })).fault!,
+    (await show({ reason: `3 records: zstd. ${WHOLE_BATCH}` })).fault!,
     /batch/,
   );
 });

@@ -3,6 +3,7 @@ import { ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import type { RedriveReport } from "../../pipeline/letters/redrive_request.ts";
 import { SelectionError } from "../../pipeline/letters/selection.ts";
 import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
+import { WHOLE_BATCH } from "../../pipeline/sinks/set_aside_headers.ts";
 import { bytes, Desk, MINUTE, type Sale, sale, START, text } from "./desk.ts";
 
 const ALL = { filter: {} };
@@ -247,7 +248,7 @@ Deno.test("what cannot go back is refused, with the reason", async () => {
     ["no header says where in topic in it was", { topic: "in", offset: -1 }],
     ["it is a whole batch that could not be unpacked, not one record", {
       why: "dead",
-      reason: "5 records: zstd. The value is the whole batch as it was fetched",
+      reason: `5 records: zstd. ${WHOLE_BATCH}`,
     }],
     ["no pipeline gone reads topic in here", {}, "gone"],
     ["it would be a dead letter again: schema id 9 is not in the registry", { value: sale({}, 9) }],
