@@ -1,5 +1,5 @@
 import type { Checkpoint, CheckpointStore } from "../checkpoint/checkpoint.ts";
-import type { HistoryStore, Sample } from "../checkpoint/history.ts";
+import { type HistoryStore, isLong, newest, type Sample } from "../checkpoint/history.ts";
 import type { Clock } from "../clock.ts";
 import { ConfigError, type ConflictError, UnavailableError } from "../errors.ts";
 import type { Buckets, LedgerEntry } from "../ledger.ts";
@@ -34,6 +34,9 @@ const AHEAD_WINDOWS_MAX = 16;
 const STOP_WITHIN_MS = 2_500;
 /** A write that takes longer is told as waiting. */
 const SLOW_WRITE_SECONDS = 3;
+/** A partition that was read so far since its last sample gets another, so that a record is explained in seconds. */
+export const SAMPLE_RECORDS_MAX = 5_000_000;
+
 export interface RunnerDeps {
   readonly clock: Clock;
   /** Threads to spread the partitions over. */
@@ -51,6 +54,8 @@ export interface RunnerDeps {
   /** Instead of `OPEN_PANES_MAX` and `OPEN_WINDOWS_MAX`. */
   readonly openPanesMax?: number;
   readonly openWindowsMax?: number;
+  /** Instead of `SAMPLE_RECORDS_MAX`. */
+  readonly sampleRecordsMax?: number;
   /** Told of rows once they are durable. */
   readonly onRows: (rows: ResultRows) => void;
   /** Told of the ledger once it is saved; advisory, for tools that show lag and where records ended. */
@@ -81,6 +86,10 @@ export class PipelineRunner {
   #topicId: string | null = null;
   /** The last sample of each partition in the history. */
   #sampled = new Map<number, Sample>();
+  /** How many samples the history holds. */
+  #samples = 0;
+  /** How many closed windows are being computed again. */
+  #reopening = 0;
   #deadThreshold: DeadThreshold | null = null;
   /** Why to stop, told from outside. */
   #fenced: ((error: Error) => void) | null = null;
@@ -284,6 +293,10 @@ export class PipelineRunner {
   /** A write that neither ends nor fails: the other side is frozen, full or overloaded. Undefined while it is not worth telling. */
   #slowWrite(seconds: number): string | undefined {
     if (seconds < SLOW_WRITE_SECONDS) return undefined;
+    if (this.#reopening > 0) {
+      return `${this.#reopening} closed windows are being computed again, as records came back to them; other results follow ` +
+        `after it (${Math.round(seconds)} s so far)`;
+    }
     return `results have been on their way to ${this.#deps.sink.name} for ${Math.round(seconds)} s without an answer`;
   }
 
@@ -306,6 +319,8 @@ export class PipelineRunner {
     this.#epoch = checkpoint?.epoch ?? 0;
     this.#checkpointAtMs = checkpoint?.savedAtMs ?? null;
     this.#sampled = new Map(this.#partitions.map((ledger) => [ledger.partition, ledger.sample()]));
+    this.#samples = restored.samples;
+    this.#forgetGone(restored.lookback.goneMs);
     this.#deadThreshold = plan.deadLetters && new DeadThreshold(plan.deadLetters);
     return restored;
   }
@@ -368,31 +383,47 @@ export class PipelineRunner {
   async #reopen(reopened: readonly PaneBatch[], options: WriteOptions): Promise<void> {
     const { clock, hosts } = this.#deps;
     const { signal } = options;
-    const lookback = await this.#lookBack(signal);
-    const isGone = reopened.some(({ windows }) => windows.some((startMs) => startMs <= lookback.goneMs));
-    if (isGone) throw this.#outOfReach();
-    const generation = this.#generation;
-    const rows = recompute(this.plan, reopened, {
-      clock,
-      hosts,
-      signal,
-      lookback,
-      generation,
-      ledgers: this.#partitions,
-    });
+    const part = "computing closed windows again";
+    this.#reopening = new Set(reopened.flatMap(({ windows }) => [...windows])).size;
     try {
+      const lookback = await this.#lookBack(signal);
+      const isGone = reopened.some(({ windows }) => windows.some((startMs) => startMs <= lookback.goneMs));
+      if (isGone) throw this.#outOfReach();
+      const rows = recompute(this.plan, reopened, {
+        clock,
+        hosts,
+        signal,
+        lookback,
+        generation: this.#generation,
+        ledgers: this.#partitions,
+        onWaiting: (reason) => this.setWaiting(part, reason),
+      });
       for await (const some of rows) await this.#write(some, options);
     } catch (error) {
       throw (error as Error).name === OffsetOutOfRangeError.name ? this.#outOfReach() : error;
+    } finally {
+      this.setWaiting(part, null);
+      this.#reopening = 0;
     }
   }
 
-  /** Retention moved on since the start. With what the next start knows, the records are late. */
+  /** Retention moved on since the start, or the history was cut. With what the next start knows, the records are late. */
   #outOfReach(): UnavailableError {
     return new UnavailableError(
       `Records of ${this.plan.topic} came back, but of their windows the log does not hold all of their records any more, as ` +
         "it did at the start. Starting again, to set them aside as late",
     );
+  }
+
+  /** What came back for windows of before a rewind, and waited there for all partitions until retention deleted their records. */
+  #forgetGone(goneMs: number): void {
+    const gone = this.#windows.takeEnded(goneMs + this.plan.window.sizeMs);
+    if (gone.length === 0) return;
+    const starts = gone.map(({ windows }) => new Date(windows[0]).toISOString());
+    const message =
+      `records that came back are not in the results of the windows from ${starts.join(", ")}: the log does not ` +
+      "hold all of these windows' records any more";
+    this.#lastError = { atMs: this.#deps.clock.now(), message };
   }
 
   /** The history with where the partitions are now, as far as the log still reaches back. */
@@ -442,6 +473,7 @@ export class PipelineRunner {
     const samples = this.#partitions.flatMap((ledger) => ledger.samples()).filter((sample) => this.#isNews(sample));
     if (samples.length > 0) await history.append(this.plan.name, samples);
     for (const sample of samples) this.#sampled.set(sample.partition, sample);
+    this.#samples += samples.length;
     await checkpoints.save(this.plan.name, {
       fingerprint: this.plan.fingerprint,
       generation: this.#generation,
@@ -457,11 +489,21 @@ export class PipelineRunner {
     for (const partition of this.#partitions) partition.saved();
     this.#checkpointAtMs = clock.now();
     onSaved(this.ledger());
+    if (isLong(this.#samples, this.#partitions.length)) {
+      const kept = newest(await history.load(this.plan.name));
+      await history.replace(this.plan.name, kept);
+      this.#samples = kept.length;
+    }
   }
 
-  /** Whether a sample tells what the history does not: an idle decision, whose place has to be known, or another window. */
-  #isNews({ partition, maxEventTimeMs, raisedToMs }: Sample): boolean {
+  /**
+   * Whether a sample tells what the history does not: an idle decision, whose place has to be known, or another window; or is far
+   * from the last one.
+   */
+  #isNews({ partition, position, maxEventTimeMs, raisedToMs }: Sample): boolean {
+    const { sampleRecordsMax = SAMPLE_RECORDS_MAX } = this.#deps;
     const last = this.#sampled.get(partition)!;
+    if (position - last.position >= sampleRecordsMax) return true;
     const { sizeMs, offsetMs } = this.plan.window;
     const window = (timeMs: number | null) => timeMs === null ? null : tumblingStart(timeMs, sizeMs, offsetMs);
     return raisedToMs !== last.raisedToMs || window(maxEventTimeMs) !== window(last.maxEventTimeMs);

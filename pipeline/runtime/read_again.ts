@@ -12,6 +12,8 @@ export interface ReadAgainOptions {
   readonly signal: AbortSignal;
   /** Called with what was read, in the order in which it was. */
   readonly take: (flush: ShardFlush) => void;
+  /** Told why nothing can be read at the moment, and null once it goes on. */
+  readonly onWaiting?: (reason: string | null) => void;
 }
 
 /**
@@ -19,7 +21,8 @@ export interface ReadAgainOptions {
  *
  * @throws whatever makes a shard give up, such as OffsetOutOfRangeError
  */
-export async function readAgain(task: ShardTask, { hosts, clock, signal, take }: ReadAgainOptions): Promise<void> {
+export async function readAgain(task: ShardTask, options: ReadAgainOptions): Promise<void> {
+  const { hosts, clock, signal, take, onWaiting = () => {} } = options;
   const untils = new Map(task.partitions.map(({ partition, until }) => [partition, until!]));
   const byHost = Map.groupBy(task.partitions, ({ partition }) => partition % hosts.length);
   const failed = new AbortController();
@@ -30,7 +33,7 @@ export async function readAgain(task: ShardTask, { hosts, clock, signal, take }:
       shards.push(
         await hosts[host].open({ ...task, partitions }, {
           onFull: () => full.resolve(),
-          onWaiting: () => {},
+          onWaiting,
           onFailed: (error) => {
             failed.abort(error);
             full.resolve();

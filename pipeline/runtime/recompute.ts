@@ -9,6 +9,8 @@ import { WindowState } from "./window_state.ts";
 
 /** Windows no further apart than this many are read in one go; the records between them are passed over. */
 const APART_WINDOWS_MAX = 60;
+/** The same for records that came back, in offsets: to open a shard takes longer than to pass over so many. */
+const APART_OFFSETS_MAX = 100_000;
 
 export interface RecomputeOptions extends Omit<ReadAgainOptions, "take"> {
   readonly lookback: Lookback;
@@ -18,10 +20,10 @@ export interface RecomputeOptions extends Omit<ReadAgainOptions, "take"> {
 
 /**
  * Computes closed windows again from the log, with the records that came back: gives the final rows of the panes that `reopened`
- * holds, a group of neighbouring windows at a time.
+ * holds, a group of neighbouring windows at a time. Other panes of these windows are not kept: there may be any number.
  *
- * The records of a window that were in time lie between two samples of the history; those that came back after are read one by
- * one, where they are.
+ * The records of a window that were in time lie between two samples of the history; those that came back after are read where
+ * they are, a stretch of the log at a time.
  *
  * @throws whatever makes a shard give up, such as OffsetOutOfRangeError
  */
@@ -31,17 +33,17 @@ export async function* recompute(
   options: RecomputeOptions,
 ): AsyncGenerator<ResultRows> {
   for (const group of groups(plan, reopened)) {
+    const inGroup = new Set(group);
+    const wanted = new WindowState(plan);
+    for (const batch of reopened) wanted.merge(batch, (start) => inGroup.has(start));
     const windows = new WindowState(plan, options);
     for (const partitions of readings(plan, group, options)) {
       await readAgain({ plan, partitions, onlyWindows: group }, {
         ...options,
-        take: ({ panes }) => windows.merge(panes),
+        take: ({ panes }) => windows.mergeKnown(panes, wanted),
       });
     }
-    const inGroup = new Set(group);
-    const keys = new WindowState(plan);
-    for (const batch of reopened) keys.merge(batch, (start) => inGroup.has(start));
-    for (const batch of keys.batches()) yield windows.rowsOf(batch);
+    yield windows.rowsOf(wanted.batches());
   }
 }
 
@@ -65,15 +67,34 @@ function readings(plan: Plan, group: readonly number[], { lookback, ledgers }: R
   const rounds: PartitionStart[][] = [];
   for (const ledger of ledgers) {
     const { partition, redriven } = ledger;
-    const sample = lookback.before(partition, group[0]);
+    // There is one: windows that the history does not reach are gone.
+    const start = lookback.startAt(lookback.before(partition, group[0])!);
     const until = lookback.closed(partition, endMs)?.position ?? ledger.position;
-    if (sample !== null && sample.position < until) inTime.push({ ...lookback.startAt(sample), until, redriven });
+    if (start.position < until) inTime.push({ ...start, until, redriven });
     const after = redriven.filter(({ offset, windowStartMs }) => offset >= until && wanted.has(windowStartMs));
-    after.forEach(({ offset }, round) => {
-      // Whatever the watermark was there: a record that came back counts.
-      const start = { partition, position: offset, until: offset + 1, maxEventTimeMs: Infinity, raisedToMs: Infinity };
-      (rounds[round] ??= []).push({ ...start, redriven });
+    stretches(after.map(({ offset }) => offset)).forEach(({ from, to }, round) => {
+      // Whatever the watermark was there: a record that came back counts, and no other.
+      const stretch = {
+        partition,
+        position: from,
+        until: to,
+        maxEventTimeMs: Infinity,
+        raisedToMs: Infinity,
+        redriven,
+      };
+      (rounds[round] ??= []).push(stretch);
     });
   }
   return [...(inTime.length > 0 ? [inTime] : []), ...rounds];
+}
+
+/** Stretches `[from, to)` of the log that hold all of these offsets. */
+function stretches(offsets: readonly number[]): { readonly from: number; readonly to: number }[] {
+  const found: { from: number; to: number }[] = [];
+  for (const offset of offsets.toSorted((a, b) => a - b)) {
+    const last = found.at(-1);
+    if (last && offset - last.to <= APART_OFFSETS_MAX) last.to = offset + 1;
+    else found.push({ from: offset, to: offset + 1 });
+  }
+  return found;
 }

@@ -1,14 +1,11 @@
 import type { Checkpoint, CheckpointStore } from "../checkpoint/checkpoint.ts";
-import type { HistoryStore, Sample } from "../checkpoint/history.ts";
+import { type HistoryStore, isLong, newest, type Sample } from "../checkpoint/history.ts";
 import { ConfigError, UnavailableError } from "../errors.ts";
 import type { Cluster } from "../log/cluster.ts";
 import type { Plan } from "../plan/plan.ts";
 import { Lookback } from "./lookback.ts";
 import { PartitionLedger } from "./partition_ledger.ts";
 import { WindowState } from "./window_state.ts";
-
-/** Samples kept of a partition, and of all of a pipeline's; older ones are forgotten. */
-const SAMPLES_MAX = { ofPartition: 20_000, ofPipeline: 500_000 };
 
 /** Everything a pipeline goes on from. */
 export interface Restored {
@@ -19,6 +16,8 @@ export interface Restored {
   readonly partitions: PartitionLedger[];
   readonly windows: WindowState;
   readonly lookback: Lookback;
+  /** How many samples the history holds. */
+  readonly samples: number;
 }
 
 export interface RestoreDeps {
@@ -74,6 +73,7 @@ export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): 
     partitions,
     windows,
     lookback,
+    samples: samples.length,
   };
 }
 
@@ -88,12 +88,8 @@ async function committedSamples(
   const committed = stored.filter((sample) => isCommitted(sample, saved.get(sample.partition)));
   const known = new Set(committed.map(({ partition }) => partition));
   const missing = partitions.filter(({ partition }) => !known.has(partition)).map((ledger) => ledger.sample());
-  const most = Math.min(SAMPLES_MAX.ofPartition, Math.ceil(SAMPLES_MAX.ofPipeline / Math.max(1, partitions.length)));
-  const counts = Map.groupBy(committed, ({ partition }) => partition);
-  const isLong = [...counts.values()].some(({ length }) => length > 2 * most);
-  if (committed.length < stored.length || isLong) {
-    const kept = new Set([...counts.values()].flatMap((samples) => samples.slice(-most)));
-    const samples = [...committed.filter((sample) => kept.has(sample)), ...missing];
+  if (committed.length < stored.length || isLong(committed.length, partitions.length)) {
+    const samples = [...newest(committed), ...missing];
     await history.replace(plan.name, samples);
     return samples;
   }

@@ -84,6 +84,13 @@ export class WindowState {
     for (const slot of window.dirtySlots) window.dirty[slot] = 1;
   }
 
+  /** Adds the panes of a flush that `known` has as well: the same key of the same window. */
+  mergeKnown(batch: PaneBatch, known: WindowState): void {
+    for (let row = 0; row < batch.length; row++) {
+      if (known.#slotOf(batch, row) >= 0) this.#add(this.#windowAt(batch.windows[row]), batch, row);
+    }
+  }
+
   /** Adds the panes of a flush; only those of windows that `wanted` takes, if told. */
   merge(batch: PaneBatch, wanted: (windowStartMs: number) => boolean = () => true): void {
     let start = NaN;
@@ -94,23 +101,9 @@ export class WindowState {
         start = batch.windows[row];
         isWanted = wanted(start);
         if (!isWanted) continue;
-        window = this.#windows.get(start);
-        if (!window) {
-          this.#windows.set(
-            start,
-            window = { panes: new Panes(this.#plan, SLOTS_FIRST), dirty: new Uint8Array(0), dirtySlots: [] },
-          );
-        }
+        window = this.#windowAt(start);
       }
-      if (!isWanted) continue;
-      const slot = window!.panes.merge(batch, row);
-      if (slot >= window!.dirty.length) {
-        window!.dirty = grown(window!.dirty, new Uint8Array(window!.panes.table.capacity));
-      }
-      if (window!.dirty[slot] === 0) {
-        window!.dirty[slot] = 1;
-        window!.dirtySlots.push(slot);
-      }
+      if (isWanted) this.#add(window!, batch, row);
     }
   }
 
@@ -150,21 +143,19 @@ export class WindowState {
   }
 
   /** Final rows of the panes with these keys and windows, all of which are here; they stay. */
-  rowsOf(keys: PaneBatch): ResultRows {
+  rowsOf(batches: readonly PaneBatch[]): ResultRows {
     const values: ResultValue[][] = this.columns.map(() => []);
-    for (let row = 0; row < keys.length; row++) {
-      const start = keys.windows[row];
-      const { panes } = this.#windows.get(start)!;
-      const slot = panes.table.find(
-        keys.keys,
-        row === 0 ? 0 : keys.keyEnds[row - 1],
-        keys.keyEnds[row],
-        keys.hashes[row],
-        start,
-      );
-      this.#row(values, panes, { slot, start, final: true });
+    for (const keys of batches) {
+      for (let row = 0; row < keys.length; row++) {
+        const start = keys.windows[row];
+        const slot = this.#slotOf(keys, row);
+        if (slot < 0) {
+          throw new Error(`A record of window ${start} came back, but is not found there again: this is a bug`);
+        }
+        this.#row(values, this.#windows.get(start)!.panes, { slot, start, final: true });
+      }
     }
-    return { columns: this.columns, length: keys.length, values };
+    return { columns: this.columns, length: values[0].length, values };
   }
 
   /** All open panes, for the checkpoint. */
@@ -173,6 +164,31 @@ export class WindowState {
       ...panes.batch(),
       unpublished: Int32Array.from(dirtySlots),
     }));
+  }
+
+  #windowAt(start: number): OpenWindow {
+    let window = this.#windows.get(start);
+    if (!window) {
+      window = { panes: new Panes(this.#plan, SLOTS_FIRST), dirty: new Uint8Array(0), dirtySlots: [] };
+      this.#windows.set(start, window);
+    }
+    return window;
+  }
+
+  #add(window: OpenWindow, batch: PaneBatch, row: number): void {
+    const slot = window.panes.merge(batch, row);
+    if (slot >= window.dirty.length) window.dirty = grown(window.dirty, new Uint8Array(window.panes.table.capacity));
+    if (window.dirty[slot] === 0) {
+      window.dirty[slot] = 1;
+      window.dirtySlots.push(slot);
+    }
+  }
+
+  /** The slot of a batch's pane in its window here; -1 when it is not here. */
+  #slotOf({ keys, keyEnds, hashes, windows }: PaneBatch, row: number): number {
+    const start = windows[row];
+    const table = this.#windows.get(start)?.panes.table;
+    return table ? table.find(keys, row === 0 ? 0 : keyEnds[row - 1], keyEnds[row], hashes[row], start) : -1;
   }
 
   #row(values: ResultValue[][], panes: Panes, pane: { slot: number; start: number; final: boolean }): void {

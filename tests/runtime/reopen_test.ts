@@ -78,6 +78,94 @@ Deno.test("a window is not opened again when the log has lost some of its record
   assert.equal(await stop(), null);
 });
 
+Deno.test("thousands of records that come back at once for hundreds of windows are read in one go, and written in one", async () => {
+  const windows = 300;
+  const times = Array.from({ length: windows }, (_, window) => 1_000 * window + 100);
+  const bench = new RunnerBench(plan, [[times.map((at) => event("a", at)), [event("a", 1_000_000)]]]);
+  const { stop, runner } = bench.start();
+  await bench.clock.pass(500);
+  const late = times.flatMap((at) => Array.from({ length: 8 }, (_, i) => event(i < 4 ? "a" : "b", at + i)));
+  bench.append(0, ...late);
+  await bench.clock.pass(500);
+  assert.equal(bench.aside.length, late.length);
+  // Far apart, each in a batch of its own.
+  bench.batchesPerFlush = Infinity;
+  for (const [i, back] of late.entries()) bench.redrive(0, back, { source: windows + 1 + i });
+  const counts = { open: 0, "before sink": 0 };
+  bench.step = (name) => {
+    if (name in counts) counts[name as keyof typeof counts]++;
+  };
+  const before = bench.finals().length;
+  await bench.clock.pass(500);
+  assert.equal(runner.status().buckets.aggregated, windows + 1 + late.length);
+  assert.equal(bench.finals().length, before + windows);
+  assert.deepEqual(bench.finals().slice(0, 2), ["a 0 n=5 total=5 revision=5", "a 1000 n=5 total=5 revision=5"]);
+  // Windows 0 to 299 are one stretch of the log, what came back another.
+  assert.deepEqual(counts, { open: 2, "before sink": 1 });
+  assert.equal(await stop(), null);
+});
+
+Deno.test("a window that takes long to compute again is told as such; a stop does not wait for it, and the next start does it", async () => {
+  const batches = Array.from({ length: 2_000 }, (_, i) => [event("a", i % 1_000)]);
+  const bench = new RunnerBench(plan, [[...batches, [event("a", 5_000)], [event("a", 200)]]]);
+  bench.batchesPerFlush = Infinity;
+  const first = bench.start();
+  await bench.clock.pass(1_000);
+  assert.deepEqual(bench.finals(), ["a 0 n=2000 total=2000 revision=2000"]);
+  // A batch each ten milliseconds: 20 s in all.
+  bench.batchesPerFlush = 1;
+  bench.redrive(0, event("a", 200), { source: 2_001 });
+  await bench.clock.pass(1_000);
+  assert.equal(first.runner.status().state, "running");
+  await bench.clock.pass(4_000);
+  const { state, reason } = first.runner.status();
+  assert.equal(state, "waiting");
+  assert.match(reason!, /1 closed windows are being computed again, as records came back to them; .* \(\d+ s so far\)/);
+  const stopped = bench.clock.now();
+  assert.equal(await first.stop(), null);
+  assert.ok(bench.clock.now() - stopped < 5_000);
+  assert.deepEqual(bench.finals(), ["a 0 n=2000 total=2000 revision=2000"]);
+  bench.batchesPerFlush = Infinity;
+  const { stop, runner } = bench.start();
+  await bench.clock.pass(1_000);
+  assert.deepEqual(bench.finals(), ["a 0 n=2001 total=2001 revision=2001"]);
+  assert.deepEqual([runner.status().state, runner.status().reason], ["running", null]);
+  assert.equal(await stop(), null);
+});
+
+Deno.test("the history of a pipeline that runs for long is cut, and goes on", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100)]]]);
+  {
+    const { stop } = bench.start();
+    await bench.clock.pass(1_000);
+    assert.equal(await stop(), null);
+  }
+  bench.samples = [...Array.from({ length: 39_995 }, () => ({ ...bench.samples[0] })), ...bench.samples];
+  const { stop } = bench.start();
+  for (let at = 1_000; at < 9_000; at += 1_000) {
+    bench.append(0, event("a", at));
+    await bench.clock.pass(600);
+    assert.ok(bench.samples.length <= 40_000, `${bench.samples.length}`);
+  }
+  assert.ok(bench.samples.length < 20_010, `${bench.samples.length}`);
+  bench.append(0, event("a", 6_900));
+  bench.redrive(0, event("a", 6_900), { source: 9 });
+  await bench.clock.pass(600);
+  assert.deepEqual(bench.finals().at(-1), "a 6000 n=2 total=2 revision=2");
+  assert.equal(await stop(), null);
+});
+
+Deno.test("a partition that is read far within one window gets samples there too", async () => {
+  const bench = new RunnerBench(plan, [[]]);
+  const { stop } = bench.start({ sampleRecordsMax: 10 });
+  for (let i = 0; i < 8; i++) {
+    bench.append(0, ...Array.from({ length: 4 }, () => event("a", 100)));
+    await bench.clock.pass(500);
+  }
+  assert.equal(await stop(), null);
+  assert.deepEqual(bench.samples.map(({ position }) => position), [0, 4, 16, 28]);
+});
+
 Deno.test("a later generation's revisions are above any of an earlier one", async () => {
   const bench = new RunnerBench(plan, [[[event("a", 100), event("a", 5_000)]]]);
   const { stop } = bench.start({ generation: 2 });
