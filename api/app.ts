@@ -88,8 +88,8 @@ export function createApp(deps: AppDeps, options: AppOptions = {}): OpenAPIHono 
   liveRoutes(app, deps, hub);
   ingestRoutes(app, deps, { bodyBytesMax, recordsMax });
   ledgerRoutes(app, deps);
-  explainRoutes(app, deps);
-  controlRoutes(app, deps);
+  explainRoutes(app, deps, options.limits);
+  controlRoutes(app, deps, options.limits);
   letterRoutes(app, deps);
   healthRoutes(app, deps);
   metricsRoutes(app, deps);

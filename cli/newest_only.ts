@@ -1,8 +1,11 @@
 /**
  * Calls `work` with one value at a time, and with the newest of those that came meanwhile; the others are passed over. For what
- * is noted again and again, where only the last state counts.
+ * is noted again and again, where only the last state counts: a failure is told, and the next value makes it good.
  */
-export function newestOnly<T>(work: (value: T) => Promise<void>): (value: T) => void {
+export function newestOnly<T>(
+  work: (value: T) => Promise<void>,
+  onFailed: (error: Error) => void,
+): (value: T) => void {
   let newest: { readonly value: T } | null = null;
   let isBusy = false;
   const run = async () => {
@@ -10,7 +13,11 @@ export function newestOnly<T>(work: (value: T) => Promise<void>): (value: T) => 
     while (newest) {
       const { value } = newest;
       newest = null;
-      await work(value);
+      try {
+        await work(value);
+      } catch (error) {
+        onFailed(error as Error);
+      }
     }
     isBusy = false;
   };

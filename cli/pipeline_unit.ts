@@ -73,6 +73,8 @@ export class PipelineUnit {
   /** Taken once: whoever took the pipeline over since has it. */
   #fence: Fence | null = null;
   #generation = 0;
+  /** Whether this process saved a checkpoint, so that there has to be one. */
+  #hasSaved = false;
 
   constructor(plan: Plan, shared: Shared) {
     this.plan = plan;
@@ -83,6 +85,7 @@ export class PipelineUnit {
       clock: systemClock,
       log: (level, message) => shared.log[level](message),
       run: (signal) => this.#run(signal),
+      onRest: () => this.runner.rest(),
     });
   }
 
@@ -122,9 +125,14 @@ export class PipelineUnit {
     return await previewRewind(this.plan, target, this.#rewindDeps(cluster));
   }
 
-  /** Rewinds; null when it is running. @throws as `previewRewind` */
+  /**
+   * Rewinds; null when it is running.
+   *
+   * @throws ConflictError when another process has taken the pipeline over, and as `previewRewind`
+   */
   async rewind(target: RewindTarget): Promise<RewindPreview | null> {
     const done = await this.#managed.whileResting(async () => {
+      if (this.#fence) await assertOwner(this.#shared.sql, this.#fence);
       await using cluster = this.#shared.newCluster();
       return await rewind(this.plan, target, this.#rewindDeps(cluster));
     });
@@ -146,6 +154,7 @@ export class PipelineUnit {
   async #run(signal: AbortSignal): Promise<void> {
     const { admin, registry, config } = this.#shared;
     const onWaiting = (reason: string | null) => this.runner.setWaiting("starting", reason);
+    this.runner.prepare();
     await untilAvailable(() => prepare(this.plan, { admin, registry, config }), { signal, onWaiting });
     try {
       await untilAvailable(() => this.#own(), { signal, onWaiting });
@@ -179,7 +188,14 @@ export class PipelineUnit {
     const { sql, checkpoints, folders } = this.#shared;
     const pipeline = this.plan.name;
     await folders.claim(pipeline);
-    if (this.#fence) return;
+    if (this.#fence) {
+      // Somebody removed it while it rested: what is computed anew has to be newer.
+      if (this.#hasSaved && await checkpoints.load(pipeline) === null) {
+        this.#generation = await raiseGeneration(sql, { pipeline, above: this.#generation });
+        this.#hasSaved = false;
+      }
+      return;
+    }
     const claimed = await claimOwnership(sql, { pipeline, process: `${hostname()}:${Deno.pid}` });
     const saved = await checkpoints.load(pipeline);
     // What is computed from here on has to be newer than what is there: of a run whose checkpoint is gone, or of a process with
@@ -218,24 +234,29 @@ export class PipelineUnit {
         return generation();
       },
       onRows: (rows) => onRows(plan.name, rows),
-      onSaved: newestOnly((entries: readonly LedgerEntry[]) => this.#noteSaved(entries)),
+      onSaved: newestOnly((entries: readonly LedgerEntry[]) => this.#noteSaved(entries), (error) => {
+        if (error instanceof ConflictError) runner.fence(error);
+      }),
     });
     return runner;
   }
 
   /**
    * Notes the ledger where people look, and positions where consumer-group tools look. A failure is theirs only, and the next
-   * call makes it good; but it may be the first to tell that another process has the pipeline.
+   * call makes it good; but the ledger's may be the first to tell that another process has the pipeline.
+   *
+   * @throws ConflictError when it does, and others as the database refuses
    */
   async #noteSaved(entries: readonly LedgerEntry[]): Promise<void> {
     const { sql, cluster } = this.#shared;
     const { name, topic } = this.plan;
     const positions = new Map(entries.map(({ partition, position }) => [partition, position]));
+    this.#hasSaved = true;
     const [ledger] = await Promise.allSettled([
       writeLedger(sql, { ...this.#fence!, topic, entries }),
       noteOffsets(cluster, `tailrace.${name}`, { topic, positions }),
     ]);
-    if (ledger.status === "rejected" && ledger.reason instanceof ConflictError) this.runner.fence(ledger.reason);
+    if (ledger.status === "rejected") throw ledger.reason;
   }
 
   async #openSink(spec: SinkSpec): Promise<Sink> {

@@ -1,11 +1,15 @@
 import { createRoute, type OpenAPIHono, type z } from "@hono/zod-openapi";
-import { ConfigError } from "../../pipeline/errors.ts";
+import { ConfigError, ConflictError } from "../../pipeline/errors.ts";
 import type { RewindPreview, RewindTarget } from "../../pipeline/runtime/rewind.ts";
 import type { AppDeps, PipelineControl } from "../deps.ts";
 import { rewindBodySchema, rewindSchema, runStateSchema } from "../operation_schemas.ts";
 import { ProblemException, problemResponses } from "../problem.ts";
 import { pipelineParamSchema } from "../schemas.ts";
+import { within } from "../within.ts";
 import { unknownPipeline } from "./pipelines.ts";
+
+/** A stop takes some seconds, and as long as what was told before it. */
+const ANSWER_MS = 30_000;
 
 const stop = createRoute({
   method: "post",
@@ -15,7 +19,7 @@ const stop = createRoute({
   request: { params: pipelineParamSchema },
   responses: {
     200: { description: "It rests", content: { "application/json": { schema: runStateSchema } } },
-    ...problemResponses("unknown-pipeline", "no-engine"),
+    ...problemResponses("unknown-pipeline", "no-engine", "unavailable"),
   },
 });
 
@@ -27,7 +31,7 @@ const start = createRoute({
   request: { params: pipelineParamSchema },
   responses: {
     200: { description: "It starts", content: { "application/json": { schema: runStateSchema } } },
-    ...problemResponses("unknown-pipeline", "no-engine"),
+    ...problemResponses("unknown-pipeline", "no-engine", "unavailable"),
   },
 });
 
@@ -59,23 +63,29 @@ const rewind = createRoute({
   },
 });
 
-/** Stops, starts and rewinds. */
-export function controlRoutes(app: OpenAPIHono, { engine, pipelines }: AppDeps): void {
+/** Stops, starts and rewinds; answers within `answerMs`. */
+export function controlRoutes(
+  app: OpenAPIHono,
+  { engine, pipelines }: AppDeps,
+  { answerMs = ANSWER_MS }: { readonly answerMs?: number } = {},
+): void {
   const of = (name: string): PipelineControl => {
     if (!engine) throw new ProblemException("no-engine");
     if (!engine.status().some((status) => status.name === name)) throw unknownPipeline(name, pipelines);
     return engine.control;
   };
+  const answered = <T>(name: string, work: Promise<T>) =>
+    within(answerMs, `${name} is still at what it was told before, or waits for others: ask again`, work);
 
   app.openapi(stop, async (c) => {
     const { name } = c.req.valid("param");
-    await of(name).stop(name);
+    await answered(name, of(name).stop(name));
     return c.json({ pipeline: name, state: "stopped" as const }, 200);
   });
 
   app.openapi(start, async (c) => {
     const { name } = c.req.valid("param");
-    await of(name).start(name);
+    await answered(name, of(name).start(name));
     return c.json({ pipeline: name, state: "starting" as const }, 200);
   });
 
@@ -85,13 +95,16 @@ export function controlRoutes(app: OpenAPIHono, { engine, pipelines }: AppDeps):
     const control = of(name);
     const target = targetOf(body);
     try {
-      const told = body.preview ? await control.previewRewind(name, target) : await control.rewind(name, target);
+      const work = body.preview ? control.previewRewind(name, target) : control.rewind(name, target);
+      const told = await answered(name, work);
       if (told === null) {
         throw new ProblemException("pipeline-running", { detail: `POST /v1/pipelines/${name}/stop first` });
       }
       return c.json(rewindJson(told, !body.preview), 200);
     } catch (error) {
       if (error instanceof ConfigError) throw new ProblemException("out-of-reach", { detail: error.message });
+      // Elsewhere: it was taken over.
+      if (error instanceof ConflictError) throw new ProblemException("pipeline-running", { detail: error.message });
       throw error;
     }
   });

@@ -1,13 +1,15 @@
 import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
 import { isoTime } from "../../pipeline/codec/time_text.ts";
 import type { Explanation } from "../../pipeline/runtime/explain.ts";
-import type { AppDeps, PipelineInfo, ResultJson } from "../deps.ts";
+import { ConfigError, UnavailableError } from "../../pipeline/errors.ts";
+import type { AppDeps, PipelineControl, PipelineInfo, ResultJson } from "../deps.ts";
 import { explainQuerySchema, explanationSchema } from "../operation_schemas.ts";
 import { ProblemException, problemResponses } from "../problem.ts";
 import { rowToJson } from "../result_json.ts";
+import { within } from "../within.ts";
 
 /** Reading the log again from an earlier commit takes well under a second, with a long `dedupe` some. */
-const TIMEOUT_MS = 30_000;
+const ANSWER_MS = 30_000;
 
 const explain = createRoute({
   method: "get",
@@ -25,7 +27,11 @@ const explain = createRoute({
 });
 
 /** `/v1/explain`. */
-export function explainRoutes(app: OpenAPIHono, deps: AppDeps): void {
+export function explainRoutes(
+  app: OpenAPIHono,
+  deps: AppDeps,
+  { answerMs = ANSWER_MS }: { readonly answerMs?: number } = {},
+): void {
   app.openapi(explain, async (c) => {
     const { engine } = deps;
     if (!engine) throw new ProblemException("no-engine");
@@ -37,21 +43,40 @@ export function explainRoutes(app: OpenAPIHono, deps: AppDeps): void {
         detail: `no pipeline reads a topic ${JSON.stringify(record.topic)}; they read: ${topics}`,
       });
     }
-    const told = await engine.control.explain(record, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(gone);
+    const told = await explained(engine.control, record, { answerMs, client: c.req.raw.signal });
     const sinks = new Map(reading.map(({ name, definition }) => [name, definition.sinks]));
     const explanations = await Promise.all(
-      told.map((one) => explained(one, sinks.get(one.pipeline)!, deps, record.topic)),
+      told.map((one) => explanationJson(one, sinks.get(one.pipeline)!, deps, record.topic)),
     );
     return c.json({ ...record, explanations }, 200, { "cache-control": "no-store" });
   });
 }
 
-function gone(error: Error): never {
-  if (error.name === "OffsetOutOfRangeError") throw new ProblemException("gone", { detail: error.message });
-  throw error;
+/** Reads no further when it is too late, or nobody waits for it any more. */
+async function explained(
+  control: PipelineControl,
+  record: Parameters<PipelineControl["explain"]>[0],
+  { answerMs, client }: { readonly answerMs: number; readonly client: AbortSignal },
+): Promise<readonly Explanation[]> {
+  const ended = new AbortController();
+  const late =
+    `the log could not be read again within ${answerMs / 1000} s: Kafka is away, or the record is far behind the ` +
+    "last commit before it";
+  try {
+    const work = control.explain(record, { signal: AbortSignal.any([ended.signal, client]) });
+    return await within(answerMs, late, work);
+  } catch (error) {
+    const { name, message } = error as Error;
+    if (name === "OffsetOutOfRangeError") throw new ProblemException("gone", { detail: message });
+    // A damaged checkpoint or history: for whoever runs this, and not the caller's fault.
+    if (error instanceof ConfigError) throw new ProblemException("unavailable", { detail: message });
+    throw error;
+  } finally {
+    ended.abort(new UnavailableError("nobody waits for the explanation any more"));
+  }
 }
 
-async function explained(
+async function explanationJson(
   { pipeline, fate, reason, window, key }: Explanation,
   sinks: readonly string[],
   { pipelines, results }: AppDeps,

@@ -15,6 +15,8 @@ export interface RequestLimits {
   readonly requestsMax?: number;
   /** A request with a body has to be read and answered in this time. */
   readonly bodyMs?: number;
+  /** A pipeline has to do what it is told, or explain a record, in this time; 30 s unless told. */
+  readonly answerMs?: number;
 }
 
 /** Answers 414, 431, 503 and 408 where a request goes beyond its bounds. */

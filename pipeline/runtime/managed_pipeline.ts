@@ -6,6 +6,8 @@ export interface ManagedPipelineOptions {
   readonly log: (level: "info" | "warn" | "error", message: string) => void;
   /** One run, until the signal; called again after failures that pass, and after `start`. */
   readonly run: (signal: AbortSignal) => Promise<void>;
+  /** Called when it was stopped by hand, or with its process; not when it gave up. */
+  readonly onRest?: () => void;
 }
 
 /**
@@ -16,10 +18,12 @@ export interface ManagedPipelineOptions {
 export class ManagedPipeline {
   readonly name: string;
   readonly #options: ManagedPipelineOptions;
+  /** Ends the run, which is under way or about to begin; null at rest. */
   #stop: AbortController | null = null;
   #wake = Promise.withResolvers<void>();
   #resting = Promise.withResolvers<void>();
   #isGivenUp = false;
+  #isOver = false;
   /** Commands take turns: a rewind must not meet a start. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -40,23 +44,30 @@ export class ManagedPipeline {
 
   /** Runs until the signal. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, log, run } = this.#options;
     const ended = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    this.#stop = new AbortController();
     while (!signal.aborted) {
-      const stop = this.#stop = new AbortController();
-      this.#isGivenUp = false;
-      const isWhole = await supervise(`pipeline ${this.name}`, run, {
-        clock,
-        log,
-        signal: AbortSignal.any([signal, stop.signal]),
-      });
-      this.#isGivenUp = !isWhole;
-      this.#wake = Promise.withResolvers();
-      this.#stop = null;
-      this.#resting.resolve();
-      this.#resting = Promise.withResolvers();
-      if (!signal.aborted) await Promise.race([this.#wake.promise, ended]);
+      if (this.#stop) await this.#runOnce(AbortSignal.any([signal, this.#stop.signal]));
+      else await Promise.race([this.#wake.promise, ended]);
     }
+    this.#isOver = true;
+    this.#rest();
+  }
+
+  async #runOnce(signal: AbortSignal): Promise<void> {
+    const { clock, log, run, onRest } = this.#options;
+    this.#isGivenUp = false;
+    const isWhole = await supervise(`pipeline ${this.name}`, run, { clock, log, signal });
+    this.#isGivenUp = !isWhole;
+    if (isWhole) onRest?.();
+    this.#rest();
+  }
+
+  #rest(): void {
+    this.#stop = null;
+    this.#wake = Promise.withResolvers();
+    this.#resting.resolve();
+    this.#resting = Promise.withResolvers();
   }
 
   /** Ends the run with a last checkpoint; resolves when it has ended. Does nothing when it rests. */
@@ -69,9 +80,10 @@ export class ManagedPipeline {
     });
   }
 
-  /** Runs again. Does nothing when it runs. */
+  /** Runs again. Does nothing when it runs, or its process ends. */
   start(): Promise<void> {
     return this.#inTurn(() => {
+      if (!this.#isOver) this.#stop ??= new AbortController();
       this.#wake.resolve();
       return Promise.resolve();
     });

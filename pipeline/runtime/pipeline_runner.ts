@@ -115,9 +115,7 @@ export class PipelineRunner {
    * @throws whatever stops it; start it again to resume from the checkpoint
    */
   async run(signal: AbortSignal): Promise<void> {
-    this.#state = "starting";
-    this.#reason = null;
-    this.#waiting.clear();
+    this.prepare();
     this.#writingSince = null;
     this.#rateIn = new Rate();
     this.#rateOut = new Rate();
@@ -161,6 +159,20 @@ export class PipelineRunner {
       ended.abort();
       await Promise.allSettled(shards.map((shard) => shard.close()));
     }
+  }
+
+  /** Says that a run is about to begin: what it needs first may be away. */
+  prepare(): void {
+    this.#state = "starting";
+    this.#reason = null;
+    this.#waiting.clear();
+  }
+
+  /** Says that it rests, whatever it waited for: it was stopped. */
+  rest(): void {
+    this.#state = "stopped";
+    this.#reason = null;
+    this.#waiting.clear();
   }
 
   /** Stops at once, because another process owns the pipeline now: nothing more is written. */

@@ -196,6 +196,8 @@ class OffsetGone extends Error {
   override readonly name = "OffsetOutOfRangeError";
 }
 
+const refused = () => Promise.reject(new UnavailableError("away"));
+
 const OPERATION_CASES: typeof CASES = [
   ["get", "/v1/ledger", 200, "/v1/ledger?pipeline=account_minute", {}, controlled({ ledger: () => [entry] })],
   ["get", "/v1/ledger", 400, "/v1/ledger?nope=1"],
@@ -210,9 +212,11 @@ const OPERATION_CASES: typeof CASES = [
   ["post", "/v1/pipelines/{name}/stop", 200, `${NAME}/stop`, { method: "POST" }],
   ["post", "/v1/pipelines/{name}/stop", 404, "/v1/pipelines/nope/stop", { method: "POST" }],
   ["post", "/v1/pipelines/{name}/stop", 501, `${NAME}/stop`, { method: "POST" }, edge],
+  ["post", "/v1/pipelines/{name}/stop", 503, `${NAME}/stop`, { method: "POST" }, controlled({ stop: refused })],
   ["post", "/v1/pipelines/{name}/start", 200, `${NAME}/start`, { method: "POST" }],
   ["post", "/v1/pipelines/{name}/start", 404, "/v1/pipelines/nope/start", { method: "POST" }],
   ["post", "/v1/pipelines/{name}/start", 501, `${NAME}/start`, { method: "POST" }, edge],
+  ["post", "/v1/pipelines/{name}/start", 503, `${NAME}/start`, { method: "POST" }, controlled({ start: refused })],
   ["post", "/v1/pipelines/{name}/rewind", 200, REWIND, JSON_POST('{"to":"2026-05-01"}')],
   ["post", "/v1/pipelines/{name}/rewind", 200, REWIND, JSON_POST('{"offset":7,"preview":true}')],
   ["post", "/v1/pipelines/{name}/rewind", 400, REWIND, JSON_POST('{"offset":7,"earliest":true}')],
