@@ -47,6 +47,12 @@ Deno.test("a rewind, and a start without the checkpoint, compute the same rows a
   await using tailrace = await Tailrace.start([...args, "--rate", "0"]);
   await assertTablesAreExact(tailrace, [PIPELINE]);
   await assertGeneration(tailrace, 2);
+  // The same while the process goes on.
+  await tailraceCommand(tailrace, "pipelines", "stop", PIPELINE);
+  await Deno.remove(`${folder.path}/data/checkpoints`, { recursive: true });
+  await tailraceCommand(tailrace, "pipelines", "start", PIPELINE);
+  await assertTablesAreExact(tailrace, [PIPELINE]);
+  await assertGeneration(tailrace, 3);
   await assertResultsTopicAgrees(tailrace);
 });
 
