@@ -1,4 +1,5 @@
 import { ConfigError } from "../errors.ts";
+import type { Disk } from "./disk.ts";
 import type { HistoryStore, Sample } from "./history.ts";
 import { decodeSamples, encodeSamples, SAMPLE_BYTES } from "./history_file.ts";
 import { type PipelineFolders, replaceFile } from "./pipeline_folders.ts";
@@ -15,16 +16,10 @@ export class FileHistoryStore implements HistoryStore {
   }
 
   async load(pipeline: string): Promise<Sample[]> {
-    let path = pipeline;
-    try {
-      const folder = await this.#folders.newest(pipeline);
-      if (folder === null) return [];
-      path = `${folder}/history`;
-      return (await this.#read(path)).samples;
-    } catch (error) {
-      if (error instanceof ConfigError) throw error;
-      throw new ConfigError({ where: path, problem: `the history cannot be read: ${(error as Error).message}` });
-    }
+    const found = await this.#folders.read(pipeline, "history").catch((error) => {
+      throw new ConfigError({ where: pipeline, problem: `the history cannot be read: ${(error as Error).message}` });
+    });
+    return found === null ? [] : samplesOf(found).samples;
   }
 
   /** @throws ConflictError when another process has claimed the folder */
@@ -34,7 +29,7 @@ export class FileHistoryStore implements HistoryStore {
     await this.#write(pipeline, async (folder) => {
       const path = `${folder}/history`;
       // Reading is left to whoever goes on with the file: others may look at it while it is being written.
-      const length = this.#whole.delete(path) ? null : (await this.#read(path)).length;
+      const length = this.#whole.delete(path) ? null : await wholeLength(disk, path);
       {
         using file = await disk.open(path, "end");
         if (length !== null) await file.truncate(length);
@@ -68,17 +63,22 @@ export class FileHistoryStore implements HistoryStore {
     });
     if (damage !== null) throw damage;
   }
+}
 
-  async #read(path: string): Promise<ReturnType<typeof decodeSamples>> {
-    const bytes = await this.#folders.disk.read(path);
-    try {
-      return decodeSamples(bytes ?? new Uint8Array(0));
-    } catch (error) {
-      const problem =
-        `the history is damaged (${(error as Error).message}). Without it (remove it) results stay right, ` +
-        "but records read until now are not explained, and windows that closed are not opened again";
-      throw new ConfigError({ where: path, problem });
-    }
+/** The bytes of a file up to where it was torn. */
+async function wholeLength(disk: Disk, path: string): Promise<number> {
+  const bytes = await disk.read(path);
+  return bytes === null ? 0 : samplesOf({ path, bytes }).length;
+}
+
+function samplesOf({ path, bytes }: { path: string; bytes: Uint8Array }): ReturnType<typeof decodeSamples> {
+  try {
+    return decodeSamples(bytes);
+  } catch (error) {
+    const problem =
+      `the history is damaged (${(error as Error).message}). Without it (remove it) results stay right, ` +
+      "but records read until now are not explained, and windows that closed are not opened again";
+    throw new ConfigError({ where: path, problem });
   }
 }
 

@@ -12,18 +12,11 @@ export class FileCheckpointStore implements CheckpointStore {
   }
 
   async load(pipeline: string): Promise<Checkpoint | null> {
-    const { disk } = this.#folders;
-    let path = pipeline;
-    let bytes: Uint8Array | null;
-    try {
-      const folder = await this.#folders.newest(pipeline);
-      if (folder === null) return null;
-      path = `${folder}/checkpoint`;
-      bytes = await disk.read(path);
-    } catch (error) {
-      throw new ConfigError({ where: path, problem: `the checkpoint cannot be read: ${(error as Error).message}` });
-    }
-    if (bytes === null) return null;
+    const found = await this.#folders.read(pipeline, "checkpoint").catch((error) => {
+      throw new ConfigError({ where: pipeline, problem: `the checkpoint cannot be read: ${(error as Error).message}` });
+    });
+    if (found === null) return null;
+    const { path, bytes } = found;
     try {
       return decodeCheckpoint(bytes);
     } catch (error) {

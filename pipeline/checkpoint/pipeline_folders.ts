@@ -53,6 +53,19 @@ export class PipelineFolders {
     return number === 0 ? null : this.#path(pipeline, number);
   }
 
+  /** A file of a pipeline as it is now, whoever has the folder; null when there is none. @throws what the disk does */
+  async read(pipeline: string, name: string): Promise<{ readonly path: string; readonly bytes: Uint8Array } | null> {
+    for (;;) {
+      const folder = await this.newest(pipeline);
+      if (folder === null) return null;
+      const path = `${folder}/${name}`;
+      const bytes = await this.disk.read(path);
+      if (bytes !== null) return { path, bytes };
+      // A claim may have renamed the folder meanwhile: it is not gone then.
+      if (await this.newest(pipeline) === folder) return null;
+    }
+  }
+
   /**
    * Writes to the folder, which is claimed where it was not.
    *

@@ -38,6 +38,28 @@ function processOn(disk: Disk, path: string) {
   return { folders, checkpoints: new FileCheckpointStore(folders), history: new FileHistoryStore(folders) };
 }
 
+Deno.test("what is saved is found, also while another process takes the folder over", async () => {
+  using folder = temporaryFolder();
+  const owner = processOn(systemDisk, folder.path);
+  await owner.checkpoints.save("p", checkpointOf(4));
+  await owner.history.append("p", [sampleOf(1)]);
+  for (const what of ["checkpoint", "history"]) {
+    let claims = 0;
+    const disk: Disk = {
+      ...systemDisk,
+      read: async (path) => {
+        // In the moment between looking for the folder and reading the file in it.
+        if (path.endsWith(what) && claims++ < 2) await processOn(systemDisk, folder.path).folders.claim("p");
+        return await systemDisk.read(path);
+      },
+    };
+    const reader = processOn(disk, folder.path);
+    assert.equal((await reader.checkpoints.load("p"))?.epoch, 4, what);
+    assert.deepEqual((await reader.history.load("p")).length, 1, what);
+    assert.ok(claims > 2);
+  }
+});
+
 Deno.test("who claims a pipeline later finds what was saved, and who had it before can save nothing more", async () => {
   using folder = temporaryFolder();
   const [older, newer] = [processOn(systemDisk, folder.path), processOn(systemDisk, folder.path)];
