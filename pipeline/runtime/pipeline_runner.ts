@@ -13,7 +13,7 @@ import { DeadThreshold } from "./dead_threshold.ts";
 import { idleRaises } from "./idle.ts";
 import { Lookback } from "./lookback.ts";
 import type { PartitionLedger } from "./partition_ledger.ts";
-import { outgrown } from "./partition_growth.ts";
+import { topicChange } from "./topic_change.ts";
 import { Rate } from "./rate.ts";
 import { recompute } from "./recompute.ts";
 import { leastWatermark, restore, type Restored } from "./restore.ts";
@@ -231,7 +231,7 @@ export class PipelineRunner {
     let saved = clock.monotonic();
     const ended = new AbortController();
     let grown = null as Error | null;
-    const looking = outgrown(this.plan.topic, this.#partitions.length, {
+    const looking = topicChange({ name: this.plan.topic, id: this.#topicId }, this.#partitions.length, {
       clock,
       signal: ended.signal,
       ask: (ask) => this.#askBrokers(ended.signal, ask),

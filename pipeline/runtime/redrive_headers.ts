@@ -73,7 +73,7 @@ function readRow(records: Records, row: number): RedrivenRow | null {
     return value ? new TextDecoder().decode(value) : null;
   };
   const offset = text(REDRIVE_OFFSET);
-  // Anything else is not ours, and counts as the record it is.
-  if (offset === null || !/^\d{1,15}$/.test(offset)) return null;
+  // Anything else is not ours, and counts as the record it is: a program may have copied the headers to a record of its own.
+  if (offset === null || !/^\d{1,15}$/.test(offset) || Number(offset) >= records.offsets[row]) return null;
   return { row, source: Number(offset), pipeline: text(REDRIVE_PIPELINE) };
 }

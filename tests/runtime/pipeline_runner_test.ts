@@ -304,6 +304,22 @@ Deno.test("a checkpoint of another definition is refused with what to do", async
   assert.match(error.message, /streams: events: the definition changed .* tailrace rewind events --earliest/);
 });
 
+Deno.test("a topic made anew while it is read ends the run; the next one says what to do", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100)]]]);
+  bench.topicId = "first";
+  const first = bench.start();
+  await bench.clock.pass(1_000);
+  bench.topicId = "second";
+  bench.append(0, event("b", 200));
+  await bench.clock.pass(31_000);
+  assert.match((await first.result)!.message, /Topic t was deleted and created anew; starting again/);
+  const { result } = bench.start();
+  assert.match(
+    (await result)!.message,
+    /deleted and created anew \(id first then, second now\).*rewind events --earliest/,
+  );
+});
+
 Deno.test("a partition added later is read from its start; its records for windows that closed without it are late", async () => {
   const bench = new RunnerBench(plan, [[[event("a", 100), event("a", 9_500)]]]);
   const { runner: first, result } = bench.start();

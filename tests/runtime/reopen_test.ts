@@ -40,6 +40,18 @@ Deno.test("a late record that comes back reopens its window: it is computed agai
   assert.equal(await stop(), null);
 });
 
+Deno.test("headers that name no earlier offset are not ours: such records count as what they are", async () => {
+  const bench = new RunnerBench(plan, [[[event("a", 100)]]]);
+  const { stop, runner } = bench.start();
+  // As a program leaves them that copies records with their headers.
+  for (const source of [900, 900, 900]) bench.redrive(0, event("a", 200), { source });
+  bench.append(0, event("a", 5_000));
+  await bench.clock.pass(1_000);
+  assert.equal(runner.status().buckets.duplicate, 0);
+  assert.deepEqual(bench.finals(), ["a 0 n=4 total=4 revision=4"]);
+  assert.equal(await stop(), null);
+});
+
 Deno.test("a window is reopened again after a restart, with what came back before it", async () => {
   const bench = new RunnerBench(plan, [[[event("a", 100)], [event("a", 5_000)], [event("a", 200), event("a", 300)]]]);
   {
