@@ -73,6 +73,8 @@ export class PipelineUnit {
   /** Taken once: whoever took the pipeline over since has it. */
   #fence: Fence | null = null;
   #generation = 0;
+  /** Another process took it over. */
+  #isLost = false;
   /** Whether this process saved a checkpoint, so that there has to be one. */
   #hasSaved = false;
 
@@ -102,7 +104,14 @@ export class PipelineUnit {
     return this.#managed.stop();
   }
 
+  /** A pipeline that another process took over is taken back: whoever starts it by hand wants it here. */
   start(): Promise<void> {
+    if (this.#isLost && !this.#managed.isRunning) {
+      this.#isLost = false;
+      this.#fence = null;
+      this.#publisher.renew();
+      this.#shared.folders.release(this.plan.name);
+    }
     return this.#managed.start();
   }
 
@@ -174,6 +183,7 @@ export class PipelineUnit {
     try {
       await assertOwner(sql, this.#fence);
     } catch (error) {
+      this.#isLost = error instanceof ConflictError;
       return error as Error;
     }
     this.#publisher.renew();
@@ -213,7 +223,9 @@ export class PipelineUnit {
     const waiting = (part: string) => ({ onWaiting: (reason: string | null) => runner.setWaiting(part, reason) });
     const sinks = plan.sinks.map((spec) => {
       const target = spec.kind === "postgres" ? spec.table : spec.topic;
-      const sink = parts.use(deferred(`${spec.kind}:${target}`, () => this.#openSink(spec)));
+      const sink = parts.use(
+        deferred(`${spec.kind}:${target}`, { connect: () => this.#openSink(spec), right: () => this.#fence }),
+      );
       // Each waits by itself: an outage of one does not make the others write again.
       return withRetry(sink, waiting(`writing to ${spec.kind}`));
     });
@@ -284,11 +296,19 @@ async function prepare(
   if (config.mode === "dev" || !(await registry.latest(subject))) await registry.register(subject, plan.schema);
 }
 
-/** A sink that is opened at its first use, so that a pipeline can start while the other side is away. */
-function deferred(name: string, connect: () => Promise<Sink>): Sink {
+/**
+ * A sink that is opened at its first use, so that a pipeline can start while the other side is away; and opened anew when the
+ * right to write is another one than it was opened with.
+ */
+function deferred(
+  name: string,
+  { connect, right }: { readonly connect: () => Promise<Sink>; readonly right: () => unknown },
+): Sink {
   let connected: Promise<Sink> | null = null;
   let opened: Sink | null = null;
+  let openedWith: unknown = null;
   const sink = async () => {
+    if (connected === null) openedWith = right();
     connected ??= connect();
     return opened = await connected.catch((error) => {
       connected = null;
@@ -297,7 +317,14 @@ function deferred(name: string, connect: () => Promise<Sink>): Sink {
   };
   return {
     name,
-    resume: async (position, options) => await (await sink()).resume(position, options),
+    resume: async (position, options) => {
+      if (opened !== null && openedWith !== right()) {
+        const former = opened;
+        connected = opened = null;
+        await former[Symbol.asyncDispose]();
+      }
+      await (await sink()).resume(position, options);
+    },
     position: () => opened?.position() ?? null,
     write: async (rows, options) => await (await sink()).write(rows, options),
     async [Symbol.asyncDispose]() {

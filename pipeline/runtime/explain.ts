@@ -62,6 +62,8 @@ export async function explain(
   const checkpoint = await deps.checkpoints.load(plan.name);
   const saved = checkpoint?.partitions.find((one) => one.partition === partition);
   if (!saved || offset >= saved.position) {
+    const end = (await deps.cluster.offsets(plan.topic, [partition], "latest")).get(partition)!;
+    if (offset >= end) return told("no record", `the partition ends before offset ${end}`);
     return told("in flight", "it is not committed yet: it was read since the last checkpoint, or will be read");
   }
   if (offset < saved.start) return told("not read", `the pipeline reads this partition from offset ${saved.start} on`);
@@ -88,12 +90,16 @@ export async function explain(
       redriven: saved.redriven,
     }],
   }, { ...deps, take: (flush) => flushes.push(flush) });
-  const explanation = judged(plan, flushes) ??
+  const first = judged(plan, flushes) ??
     told(
       "no record",
       "there is no record at this offset: a marker of a transaction, an " +
         "aborted record, or one that compaction removed",
     );
+  const back = saved.redriven.find(({ source }) => source === offset);
+  const explanation = back && first.fate !== "aggregated"
+    ? { ...first, reason: `${first.reason}; it came back at offset ${back.offset}, and counts there` }
+    : first;
   // With more of the log it can only have been later.
   const depends = explanation.fate === "aggregated" || explanation.fate === "duplicate";
   const isAfter = explanation.window !== null && explanation.window.startMs > lookback.goneIn(partition);

@@ -365,7 +365,7 @@ export class PipelineRunner {
     const now = clock.monotonic();
     this.#rateIn.note(now, this.#buckets().consumed);
     this.#rateOut.note(now, this.#rowsWritten);
-    this.#checkDead(flushes, aside);
+    await this.#checkDead(flushes, aside);
   }
 
   async #write(rows: ResultRows, options: WriteOptions): Promise<void> {
@@ -448,12 +448,14 @@ export class PipelineRunner {
   }
 
   /** @throws ConfigError when too many records are dead letters: the topic holds something else than the definition says */
-  #checkDead(flushes: readonly ShardFlush[], aside: readonly SetAsideRecord[]): void {
+  async #checkDead(flushes: readonly ShardFlush[], aside: readonly SetAsideRecord[]): Promise<void> {
     const sum = (pick: "consumed" | "dead") =>
       flushes.reduce((total, flush) => total + flush.partitions.reduce((all, progress) => all + progress[pick], 0), 0);
     const causes = aside.filter(({ why }) => why === "dead").map(({ reason }) => reason);
     if (!this.#deadThreshold?.note(sum("consumed"), sum("dead"))) return;
     const { dead, of } = this.plan.deadLetters!;
+    // They are set aside: the next start reads on behind them, and counts anew.
+    await this.#save();
     throw new ConfigError({
       where: `streams: ${this.plan.name}`,
       problem:

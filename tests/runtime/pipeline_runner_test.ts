@@ -410,3 +410,20 @@ Deno.test("the status tells positions, lag, watermark, rates and what is compute
 Deno.test("encoded events are what the tests take them for", () => {
   assert.deepEqual([...encode({ k: "a", v: 1, at: 2 })], [0, 0, 0, 0, 1, 2, 97, 2, 2, 4]);
 });
+
+Deno.test("a topic that cannot be read stops its pipeline; started again, it reads on behind what was set aside", async () => {
+  const strict = { ...plan, deadLetters: { dead: 3, of: 5 } };
+  const bench = new RunnerBench(strict, [[[event("a", 100)]]]);
+  bench.logs[0].append([1, 2, 3, 4].map(() => recordOf(new Uint8Array([9, 9]))));
+  const { result } = bench.start();
+  await bench.clock.pass(1_000);
+  const error = await result;
+  assert.ok(error instanceof ConfigError);
+  assert.match(error.message, /3 of the last 5 records of t could not be read.*does not start with a schema id/);
+  bench.append(0, event("a", 5_000));
+  const { stop, runner } = bench.start();
+  await bench.clock.pass(1_000);
+  assert.equal(runner.status().buckets.dead, 4);
+  assert.deepEqual(bench.finals(), ["a 0 n=1 total=1 revision=1"]);
+  assert.equal(await stop(), null);
+});
