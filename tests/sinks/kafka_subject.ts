@@ -29,6 +29,20 @@ export interface SubjectBroker extends AsyncDisposable {
   readonly cutAtAnswer?: (count: number) => void;
 }
 
+/** Other tests take ports for a moment, this one too. */
+const PORT_TRIES = 50;
+
+async function startAgain(options: Parameters<typeof startBroker>[0]): ReturnType<typeof startBroker> {
+  for (let tries = 1;; tries++) {
+    try {
+      return await startBroker(options);
+    } catch (error) {
+      if (tries === PORT_TRIES || !/in use/.test((error as Error).message)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
 /** An embedded broker of the subject's own, behind a proxy. */
 async function embedded(): Promise<SubjectBroker> {
   const dataDir = await Deno.makeTempDir({ prefix: "tailrace-broker-" });
@@ -44,7 +58,7 @@ async function embedded(): Promise<SubjectBroker> {
     await broker.close();
   };
   const end = async () => {
-    broker = await startBroker({ ...options, port });
+    broker = await startAgain({ ...options, port });
     running = true;
   };
   return {
