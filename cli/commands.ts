@@ -220,7 +220,7 @@ async function readFile(path: string | undefined): Promise<{ path: string; conte
 function whyUnreadable(error: Error): string {
   if (!(error instanceof SyntaxError)) return withPermissionHint(error);
   const place = /\(line \d+ column \d+\)|position \d+/.exec(error.message);
-  return `it is not JSON${place ? ` ${place[0]}` : ""}`;
+  return `it is not JSON${place ? `, at ${place[0].replace(/[()]/g, "")}` : ""}`;
 }
 
 function settingOptions(mode: Config["mode"]): Option[] {

@@ -166,6 +166,9 @@ async function whileAtRest<T>(
 
 function targetOf(flags: Call["flags"]): z.input<typeof rewindBodySchema> {
   const { to, offset, partition, earliest } = flags;
+  if (partition !== undefined && offset === undefined) {
+    throw new ConfigError({ where: "--partition", problem: "says which partition --offset is in; give --offset too" });
+  }
   if ([to, offset, earliest].filter((target) => target !== undefined).length !== 1) {
     throw new ConfigError({ where: "tailrace rewind", problem: "name one of --to TIME, --offset N and --earliest" });
   }

@@ -15,9 +15,21 @@
 import { parseArgs } from "node:util";
 import { simulate } from "./simulation.ts";
 
+const USAGE = `Usage: deno task sim --seeds N [--seed S] [--steps MS] [--trace] [--first]
+       deno task sim --planted [--only TEXT]
+
+  --seeds N    simulate the lives that the seeds from 1 on, or from --seed on, give
+  --seed S     the first seed; alone, only this one
+  --steps MS   how long faults go on in a life, virtual milliseconds
+  --trace      print what happens
+  --first      end at the first failure
+  --planted    break the sources in each planted way, and see that each is caught
+  --only TEXT  only the planted faults with this in their names`;
+
 const { values } = parseArgs({
   args: Deno.args,
   options: {
+    help: { type: "boolean", short: "h", default: false },
     seeds: { type: "string" },
     seed: { type: "string" },
     steps: { type: "string" },
@@ -27,6 +39,10 @@ const { values } = parseArgs({
     only: { type: "string" },
   },
 });
+if (values.help) {
+  console.log(USAGE);
+  Deno.exit(0);
+}
 if (values.planted) {
   const { plantAll } = await import("../planted/plant.ts");
   Deno.exit(await plantAll({ only: values.only, seeds: Number(values.seeds ?? 3_000) }) ? 0 : 1);
