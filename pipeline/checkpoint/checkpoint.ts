@@ -35,6 +35,18 @@ export interface PartitionCheckpoint {
    * it was.
    */
   readonly ahead?: readonly Sample[];
+  /** What was computed before and is computed again; null where nothing is. */
+  readonly rewound?: Rewound | null;
+}
+
+/** A stretch `[from, to)` of a partition that was computed before; its letters are of that time. */
+export interface Rewound {
+  readonly from: number;
+  readonly to: number;
+  /** The offsets that were set aside this time, as ranges `[from, to)`, in order. */
+  readonly aside: readonly (readonly [from: number, to: number])[];
+  /** More were set aside than are remembered: of offsets after the last range nothing is known. */
+  readonly isFull: boolean;
 }
 
 /** A late record or dead letter that was written to its topic again and counted. */

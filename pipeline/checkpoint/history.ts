@@ -7,7 +7,7 @@
 import type { PartitionCheckpoint } from "./checkpoint.ts";
 
 /** A partition at an earlier commit. */
-export type Sample = Omit<PartitionCheckpoint, "redriven" | "start" | "ahead">;
+export type Sample = Omit<PartitionCheckpoint, "redriven" | "start" | "ahead" | "rewound">;
 
 /** Samples kept of a partition, and of all of a pipeline's; older ones are forgotten. */
 const SAMPLES_MAX = { ofPartition: 20_000, ofPipeline: 500_000 };

@@ -8,6 +8,7 @@ import type { PaneBatch } from "../operators/panes.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { ResultValue } from "../sinks/sink.ts";
 import { Lookback } from "./lookback.ts";
+import { PartitionLedger } from "./partition_ledger.ts";
 import { readAgain } from "./read_again.ts";
 import type { ShardFlush } from "./shard.ts";
 import type { ShardHost } from "./shard_host.ts";
@@ -68,7 +69,7 @@ export async function explain(
   }
   if (offset < saved.start) return told("not read", `the pipeline reads this partition from offset ${saved.start} on`);
   const earliest = await deps.cluster.offsets(plan.topic, [partition], "earliest");
-  const { redriven: _, start: __, ...now } = saved;
+  const now = new PartitionLedger(plan, saved).sample();
   const lookback = new Lookback(plan, [...await deps.history.load(plan.name), now], earliest);
   const sample = lookback.at(partition, offset);
   if (sample === null) {
@@ -88,6 +89,7 @@ export async function explain(
       position: offset,
       until: offset + 1,
       redriven: saved.redriven,
+      rewound: saved.rewound,
     }],
   }, { ...deps, take: (flush) => flushes.push(flush) });
   const first = judged(plan, flushes) ??
@@ -134,7 +136,11 @@ function judged(plan: Plan, flushes: readonly ShardFlush[]): Explanation | null 
     const repeats = dedupe
       ? `another record with the same ${plan.fields[dedupe.field].path} came within ${dedupe.withinMs} ms; or `
       : "";
-    return { ...nothing, fate: "duplicate", reason: `${repeats}it came back a second time, or for another pipeline` };
+    return {
+      ...nothing,
+      fate: "duplicate",
+      reason: `${repeats}it came back a second time, or for another pipeline, or its original counts by itself`,
+    };
   }
   if (sum("aggregated") === 0) return null;
   const reopened = flushes.flatMap((flush) => flush.reopened ?? []).find(({ length }) => length > 0);

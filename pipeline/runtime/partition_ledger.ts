@@ -1,8 +1,9 @@
-import type { PartitionCheckpoint, Redriven } from "../checkpoint/checkpoint.ts";
+import type { PartitionCheckpoint, Redriven, Rewound } from "../checkpoint/checkpoint.ts";
 import type { Sample } from "../checkpoint/history.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { Buckets, LedgerEntry } from "../ledger.ts";
 import type { PartitionProgress } from "./partition_state.ts";
+import { RewoundStretch } from "./rewound_stretch.ts";
 import type { PartitionStart, Raise } from "./shard_task.ts";
 import type { PartitionStatus } from "./status.ts";
 
@@ -29,6 +30,7 @@ export class PartitionLedger {
   #committedPosition: number;
   readonly #redriven: Redriven[];
   #ahead: readonly Sample[];
+  readonly #rewound: RewoundStretch | null;
   #highWatermark = -1;
   #timestampMs = -1;
   #quietMs = 0;
@@ -43,12 +45,16 @@ export class PartitionLedger {
     this.#buckets = this.#committed = saved.buckets;
     this.#redriven = [...saved.redriven];
     this.#ahead = saved.ahead ?? [];
+    this.#rewound = saved.rewound ? new RewoundStretch(saved.rewound) : null;
     assertAddsUp(plan, saved);
   }
 
   /** A partition that nothing was read of: from `position` on, late for windows that end at or before `raisedToMs`. */
-  static fresh(plan: Plan, at: { partition: number; position: number; raisedToMs?: number | null }): PartitionLedger {
-    const { partition, position, raisedToMs = null } = at;
+  static fresh(
+    plan: Plan,
+    at: { partition: number; position: number; raisedToMs?: number | null; rewound?: Rewound | null },
+  ): PartitionLedger {
+    const { partition, position, raisedToMs = null, rewound = null } = at;
     return new PartitionLedger(plan, {
       partition,
       start: position,
@@ -57,6 +63,7 @@ export class PartitionLedger {
       raisedToMs,
       buckets: NOTHING,
       redriven: [],
+      rewound,
     });
   }
 
@@ -94,8 +101,14 @@ export class PartitionLedger {
       position: this.#position,
       maxEventTimeMs: this.#maxEventTimeMs,
       raisedToMs: this.#raisedToMs,
+      rewound: this.rewound,
       redriven: this.#redriven,
     };
+  }
+
+  /** What was computed before and is computed again. */
+  get rewound(): Rewound | null {
+    return this.#rewound?.saved() ?? null;
   }
 
   /** Idle decisions to be made again further on. */
@@ -124,13 +137,14 @@ export class PartitionLedger {
     this.#timestampMs = progress.timestampMs;
     this.#quietMs = progress.quietMs;
     for (const redriven of progress.redriven) this.#redriven.push(redriven);
+    for (const offset of progress.aside) this.#rewound?.note(offset);
     assertAddsUp(this.#plan, { partition: this.partition, position: this.#position, buckets: this.#buckets });
   }
 
   /** What to save; `saved` tells that it is. */
   checkpoint(): PartitionCheckpoint {
     const ahead = this.#ahead.slice(this.#passed().length);
-    return { ...this.sample(), start: this.#start, redriven: this.#redriven, ahead };
+    return { ...this.sample(), start: this.#start, redriven: this.#redriven, ahead, rewound: this.rewound };
   }
 
   /** What the history does not have yet: where decisions were made again since the last checkpoint, and where it is now. */

@@ -1,6 +1,7 @@
 import type { Redriven } from "../checkpoint/checkpoint.ts";
 import type { Deduplicator } from "../operators/deduplicate.ts";
 import { PartitionWatermark } from "../windows/watermark.ts";
+import { RewoundStretch } from "./rewound_stretch.ts";
 import type { PartitionStart } from "./shard_task.ts";
 
 /** Records that came back, kept per partition so that none counts twice. */
@@ -33,6 +34,8 @@ export interface PartitionProgress extends Readonly<Fates> {
   readonly quietMs: number;
   /** Records that came back and were counted. */
   readonly redriven: readonly Redriven[];
+  /** Offsets that were set aside, where that has to be remembered. */
+  readonly aside: readonly number[];
 }
 
 /** An offset at which something has to happen before the next record is taken. */
@@ -58,6 +61,8 @@ export class PartitionState {
   readonly #stops: Stop[];
   readonly #redriven: Map<number, Redriven>;
   #redrivenSince: Redriven[] = [];
+  readonly #rewound: RewoundStretch | null;
+  #asideSince: number[] = [];
   #learning: boolean;
 
   constructor(
@@ -78,6 +83,7 @@ export class PartitionState {
     this.#start = start;
     this.#raisedToMs = start.raisedToMs;
     this.#redriven = new Map(start.redriven?.map((redriven) => [redriven.source, redriven]));
+    this.#rewound = start.rewound ? new RewoundStretch(start.rewound) : null;
     this.#learning = start.learn !== undefined;
     this.#stops = [
       ...(start.raises ?? []).map(({ position, toMs }) => ({
@@ -119,6 +125,15 @@ export class PartitionState {
     return this.#redriven.get(source)?.offset === offset;
   }
 
+  /** Whether the letter of a record that came back holds in this computation. */
+  letterOf(source: number): ReturnType<RewoundStretch["letterAt"]> {
+    return this.#rewound?.letterAt(source) ?? "holds";
+  }
+
+  noteAside(offset: number): void {
+    if (this.#rewound?.note(offset)) this.#asideSince.push(offset);
+  }
+
   /** Whether one more record that came back can be remembered. */
   hasRoomFor(source: number): boolean {
     return this.#redriven.size < REDRIVEN_MAX || this.#redriven.has(source);
@@ -145,14 +160,17 @@ export class PartitionState {
       const raisedToMs = this.#raisedToMs;
       // Not known yet: nobody may take a partition for idle that is still being learnt.
       const heard = { highWatermark: -1, timestampMs, quietMs: 0 };
-      return { partition, position, maxEventTimeMs, raisedToMs, ...heard, ...noFates(), redriven: [] };
+      return { partition, position, maxEventTimeMs, raisedToMs, ...heard, ...noFates(), redriven: [], aside: [] };
     }
     const redriven = this.#redrivenSince;
     this.#redrivenSince = [];
+    const aside = this.#asideSince;
+    this.#asideSince = [];
     const { fates, position, highWatermark } = this;
     const { maxEventTimeMs, raisedToMs } = this.watermark;
     this.fates = noFates();
-    return { partition, position, maxEventTimeMs, raisedToMs, highWatermark, timestampMs, quietMs, ...fates, redriven };
+    const reached = { position, maxEventTimeMs, raisedToMs, highWatermark, timestampMs, quietMs };
+    return { partition, ...reached, ...fates, redriven, aside };
   }
 
   #learnt(): void {

@@ -66,23 +66,16 @@ function readings(plan: Plan, group: readonly number[], { lookback, ledgers }: R
   const inTime: PartitionStart[] = [];
   const rounds: PartitionStart[][] = [];
   for (const ledger of ledgers) {
-    const { partition, redriven } = ledger;
+    const { partition, redriven, rewound } = ledger;
     // There is one: windows that the history does not reach are gone.
     const start = lookback.startAt(lookback.before(partition, group[0])!);
     const until = lookback.closed(partition, endMs)?.position ?? ledger.position;
-    if (start.position < until) inTime.push({ ...start, until, redriven });
+    if (start.position < until) inTime.push({ ...start, until, redriven, rewound });
     const after = redriven.filter(({ offset, windowStartMs }) => offset >= until && wanted.has(windowStartMs));
     stretches(after.map(({ offset }) => offset)).forEach(({ from, to }, round) => {
       // Whatever the watermark was there: a record that came back counts, and no other.
-      const stretch = {
-        partition,
-        position: from,
-        until: to,
-        maxEventTimeMs: Infinity,
-        raisedToMs: Infinity,
-        redriven,
-      };
-      (rounds[round] ??= []).push(stretch);
+      const stretch = { partition, position: from, until: to, maxEventTimeMs: Infinity, raisedToMs: Infinity };
+      (rounds[round] ??= []).push({ ...stretch, redriven, rewound });
     });
   }
   return [...(inTime.length > 0 ? [inTime] : []), ...rounds];

@@ -5,6 +5,7 @@ import type { Cluster } from "../log/cluster.ts";
 import type { Plan } from "../plan/plan.ts";
 import { Lookback } from "./lookback.ts";
 import { PartitionLedger } from "./partition_ledger.ts";
+import { rewoundTo } from "./rewound_stretch.ts";
 import { WindowState } from "./window_state.ts";
 
 /** Everything a pipeline goes on from. */
@@ -54,9 +55,17 @@ export async function restore(plan: Plan, cluster: Cluster, deps: RestoreDeps): 
   // A partition added later cannot add to windows that closed without it, or are not computed again: its records are late there.
   const closedMs = Math.max(leastWatermark(known), checkpoint?.floorMs ?? -Infinity);
   const raisedToMs = closedMs === -Infinity ? null : closedMs;
+  // All was computed before when only the checkpoint is gone.
+  const isAgain = checkpoint === null && deps.generation > 0;
+  const ends = isAgain ? await cluster.offsets(plan.topic, all, "latest") : null;
+  const fresh = (partition: number) => {
+    const position = earliest.get(partition)!;
+    const rewound = ends && rewoundTo(position, ends.get(partition)!, null);
+    return PartitionLedger.fresh(plan, { partition, position, raisedToMs, rewound });
+  };
   const partitions = all.map((partition) =>
     known.find((ledger) => ledger.partition === partition) ??
-      PartitionLedger.fresh(plan, { partition, position: earliest.get(partition)!, raisedToMs })
+      fresh(partition)
   );
   for (const ledger of partitions) ledger.forgetBefore(earliest.get(ledger.partition)!);
   // The checkpoint's after a rewind; a higher one when another process computed results meanwhile.

@@ -8,6 +8,7 @@ import { tumblingStart } from "../windows/tumbling.ts";
 import { Lookback } from "./lookback.ts";
 import { PartitionLedger } from "./partition_ledger.ts";
 import { isCommitted, leastWatermark } from "./restore.ts";
+import { rewoundTo } from "./rewound_stretch.ts";
 
 /** From where to compute again: all that the log holds, the window that holds a time, or the windows from an offset on. */
 export type RewindTarget =
@@ -79,7 +80,9 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
   }
   const found = await deps.cluster.leaders(plan.topic);
   if (!found) throw new UnavailableError(`Topic ${plan.topic} does not exist`);
-  const earliest = await deps.cluster.offsets(plan.topic, [...found.leaders.keys()], "earliest");
+  const all = [...found.leaders.keys()];
+  const earliest = await deps.cluster.offsets(plan.topic, all, "earliest");
+  const ends = await deps.cluster.offsets(plan.topic, all, "latest");
   const topicId = found.id;
   const isNewTopic = topicId !== null && checkpoint.topicId !== null && topicId !== checkpoint.topicId;
   if (isNewTopic && target.kind !== "earliest") {
@@ -98,18 +101,26 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
   const fromWindowMs = isAnew ? -Infinity : boundary(plan, target, { checkpoint, lookback });
   const isSame = checkpoint.fingerprint === plan.fingerprint;
   const partitions = isAnew
-    ? Array.from(earliest, ([partition, position]) => PartitionLedger.fresh(plan, { partition, position }).checkpoint())
+    ? Array.from(earliest, ([partition, position]) => {
+      const rewound = isNewTopic ? null : rewoundTo(position, ends.get(partition)!, null);
+      return PartitionLedger.fresh(plan, { partition, position, rewound }).checkpoint();
+    })
     : now.map((partition) => {
       const back = rewound(plan, partition, { lookback, fromWindowMs, earliest });
       const samples = [
         ...history.filter((sample) => sample.partition === partition.partition),
         ...partition.ahead ?? [],
       ];
-      // Those of another definition are about other windows.
-      return { ...back, ahead: isSame ? decisionsAfter(back, samples) : [] };
+      const end = ends.get(partition.partition) ?? partition.position;
+      return {
+        ...back,
+        // Those of another definition are about other windows.
+        ahead: isSame ? decisionsAfter(back, samples) : [],
+        rewound: rewoundTo(back.position, end, partition.rewound ?? null),
+      };
     });
   const generation = checkpoint.generation + 1;
-  const rewoundTo = new Map(partitions.map((partition) => [partition.partition, partition]));
+  const goesOn = new Map(partitions.map((partition) => [partition.partition, partition]));
   const positions = new Map(partitions.map(({ partition, position }) => [partition, position]));
   const before = new Map(now.map(({ partition, position }) => [partition, position]));
   return {
@@ -134,7 +145,7 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
       partitions,
       panes: [],
     },
-    history: history.filter((sample) => isCommitted(sample, rewoundTo.get(sample.partition))),
+    history: history.filter((sample) => isCommitted(sample, goesOn.get(sample.partition))),
   };
 }
 

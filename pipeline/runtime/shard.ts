@@ -44,6 +44,10 @@ const DECODERS_MAX = 256;
 
 const UNFRAMED = "the value does not start with a schema id (0x00 and four bytes)";
 
+const OVERFULL =
+  "more records were set aside since the rewind than are remembered, so its original may count by itself: " +
+  "mend what sets them aside, and rewind the pipeline again";
+
 const OVERDRIVEN = `${REDRIVEN_MAX} records of this partition came back already: rewind the pipeline instead`;
 
 /** All that a shard has to tell at an epoch: exactly the effect of the records up to each partition's position. */
@@ -246,12 +250,14 @@ export class Shard {
     const { valueStart, offsets } = this.#records;
     if (back !== null) {
       const isOthers = back.pipeline !== null && back.pipeline !== this.plan.name;
-      if (isOthers || state.hasCounted(back.source, offsets[from])) {
+      const letter = state.letterOf(back.source);
+      if (isOthers || letter === "void" || state.hasCounted(back.source, offsets[from])) {
         state.fates.duplicate++;
         return;
       }
-      if (!state.hasRoomFor(back.source)) {
-        this.#setRowAside(state, from, { why: "dead", reason: OVERDRIVEN });
+      const problem = letter === "unknown" ? OVERFULL : state.hasRoomFor(back.source) ? null : OVERDRIVEN;
+      if (problem !== null) {
+        this.#setRowAside(state, from, { why: "dead", reason: problem });
         return;
       }
     }
@@ -393,6 +399,7 @@ export class Shard {
     if (this.#task.onlyWindows) return;
     if (state.isLearning) return;
     const records = this.#records;
+    state.noteAside(records.offsets[row]);
     const { data } = records;
     const bytes = (start: number, end: number) => start < 0 ? null : data.slice(start, end);
     const value = bytes(records.valueStart[row], records.valueEnd[row]);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Redriven } from "../checkpoint/checkpoint.ts";
+import type { Redriven, Rewound } from "../checkpoint/checkpoint.ts";
 import type { Plan } from "../plan/plan.ts";
 
 /** Where to go on in a partition. */
@@ -17,6 +17,8 @@ export interface PartitionStart {
   readonly raisedToMs: number;
   /** Records that came back and were counted, so that none counts twice. Where the past is read again, only these count. */
   readonly redriven?: readonly Redriven[];
+  /** What was computed before and is computed again. */
+  readonly rewound?: Rewound | null;
   /** Read from here to `position` first, without an effect, to know what a reader of it would know. */
   readonly learn?: Pick<PartitionStart, "position" | "maxEventTimeMs" | "raisedToMs">;
   /** Idle decisions made from the first offset read on, in order, to be made again at the same places. */

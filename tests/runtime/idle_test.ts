@@ -29,6 +29,7 @@ function ledgerOf({ watermark, quietMs, lag = 0 }: Given, partition: number): Pa
     dead: 0,
     duplicate: 0,
     redriven: [],
+    aside: [],
     consumed: 10,
   });
   return ledger;
@@ -85,6 +86,7 @@ Deno.test("a ledger refuses to go back", () => {
     dead: 0,
     duplicate: 0,
     redriven: [],
+    aside: [],
     consumed: 0,
   };
   assert.throws(() => ledger.advance({ ...progress, position: 9 }), /position of partition 3 went back from 10 to 9/);
@@ -107,6 +109,7 @@ Deno.test("only a raise that is saved closes windows", () => {
     dead: 0,
     duplicate: 0,
     redriven: [],
+    aside: [],
     consumed: 0,
   };
   ledger.advance({ ...progress, raisedToMs: 8_000 });

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { ConfigError } from "../../pipeline/errors.ts";
 import type { Plan } from "../../pipeline/plan/plan.ts";
+import { explain } from "../../pipeline/runtime/explain.ts";
 import { rewind, type RewindDeps, type RewindTarget } from "../../pipeline/runtime/rewind.ts";
 import { REVISIONS_PER_GENERATION } from "../../pipeline/sinks/sink.ts";
-import { type Event, eventPlan, PartitionLog } from "./logs.ts";
+import { encode, type Event, eventPlan, PartitionLog, recordOf, SCHEMA } from "./logs.ts";
 import { Crash, objects, RunnerBench } from "./runner_bench.ts";
 
 const plan = await eventPlan({ allowedLateness: "500ms", emit: { every: "100ms" } });
@@ -268,6 +269,103 @@ Deno.test("windows that are open and lack records are told apart from a target t
   );
 });
 
+/** A value that names schema 9, which the registry does not know yet. */
+function unregistered(value: Event): Uint8Array {
+  const bytes = encode(value);
+  bytes[4] = 9;
+  return bytes;
+}
+
+Deno.test("a dead letter that came back does not count twice when a rewind reads its original with the schema it lacked", async () => {
+  const bench = new RunnerBench(finals, [[[event("a", 100)]]]);
+  bench.logs[0].append([recordOf(unregistered(event("b", 200)), bench.clock.now())]);
+  await runThrough(bench);
+  assert.deepEqual(bench.aside.map(({ offset, why }) => [offset, why]), [[1, "dead"]]);
+  bench.schemas[9] = SCHEMA;
+  bench.redrive(0, event("b", 200), { source: 1 });
+  bench.append(0, event("a", 5_000));
+  await runThrough(bench);
+  const plain = () => bench.finals().map((row) => row.replace(/ revision=.*/, ""));
+  assert.deepEqual(plain(), ["a 0 n=1 total=1", "b 0 n=1 total=1"]);
+  await rewind(finals, { kind: "earliest" }, depsOf(bench));
+  await runThrough(bench);
+  assert.deepEqual(plain(), ["a 0 n=1 total=1", "b 0 n=1 total=1"]);
+  assert.equal(bench.checkpoint!.partitions[0].buckets.duplicate, 1);
+  // The letter is still there, and somebody sends it once more.
+  bench.redrive(0, event("b", 200), { source: 1 });
+  await runThrough(bench);
+  assert.deepEqual(plain(), ["a 0 n=1 total=1", "b 0 n=1 total=1"]);
+  const asked = explain(finals, { partition: 0, offset: 4 }, bench.explainDeps());
+  await bench.clock.pass(100);
+  const { fate, reason } = await asked;
+  assert.equal(fate, "duplicate");
+  assert.match(reason, /its original counts by itself/);
+});
+
+Deno.test("a late record that came back does not count twice when a rewind computes with more lateness allowed, nor do others redriven after it", async () => {
+  const before = new RunnerBench(finals, [[[event("a", 100)], [event("a", 2_000)], [event("b", 200), event("c", 300)], [
+    event("d", -9_000),
+  ]]]);
+  await runThrough(before);
+  assert.deepEqual(before.aside.map(({ offset }) => offset), [2, 3, 4]);
+  before.redrive(0, event("b", 200), { source: 2 });
+  await runThrough(before);
+  const patient = await eventPlan({ allowedLateness: "3000ms" });
+  const bench = before.redefined(patient);
+  await rewind(patient, { kind: "earliest" }, depsOf(bench));
+  await runThrough(bench);
+  bench.redrive(0, event("c", 300), { source: 3 });
+  bench.redrive(0, event("d", -9_000), { source: 4 });
+  bench.append(0, event("a", 9_000));
+  await runThrough(bench);
+  const plain = bench.finals().map((row) => row.replace(/ revision=.*/, ""));
+  assert.deepEqual(plain, [
+    "a 0 n=1 total=1",
+    "a 2000 n=1 total=1",
+    "b 0 n=1 total=1",
+    "c 0 n=1 total=1",
+    // It is late in this computation, too, so that it came back counts.
+    "d -9000 n=1 total=1",
+  ]);
+  const { aggregated, duplicate, late } = bench.checkpoint!.partitions[0].buckets;
+  assert.deepEqual([aggregated, duplicate, late], [6, 2, 1]);
+});
+
+Deno.test("what came back does not count twice either when the checkpoint is lost and all is computed anew", async () => {
+  const bench = new RunnerBench(finals, [[[event("a", 100)]]]);
+  bench.logs[0].append([recordOf(unregistered(event("b", 200)), bench.clock.now())]);
+  await runThrough(bench);
+  bench.schemas[9] = SCHEMA;
+  bench.redrive(0, event("b", 200), { source: 1 });
+  bench.append(0, event("a", 5_000));
+  bench.saved = null;
+  bench.samples = [];
+  const { stop } = bench.start({ generation: 1 });
+  await bench.clock.pass(1_000);
+  assert.equal(await stop(), null);
+  assert.deepEqual(bench.finals().map((row) => row.slice(0, 15)), ["a 0 n=1 total=1", "b 0 n=1 total=1"]);
+});
+
+Deno.test("what was set aside is remembered through restarts and further rewinds", async () => {
+  const bench = new RunnerBench(finals, [[]]);
+  const { stop } = bench.start();
+  for (const at of [100, 2_000, 150, 5_000, 2_200, 9_000]) {
+    bench.append(0, event("a", at));
+    await bench.clock.pass(600);
+  }
+  assert.equal(await stop(), null);
+  assert.deepEqual(bench.aside.map(({ offset }) => offset), [2, 4]);
+  await rewind(finals, { kind: "earliest" }, depsOf(bench));
+  await runThrough(bench);
+  assert.deepEqual(bench.checkpoint!.partitions[0].rewound, { from: 0, to: 6, aside: [[2, 3], [4, 5]], isFull: false });
+  await rewind(finals, { kind: "time", timeMs: 5_000 }, depsOf(bench));
+  await runThrough(bench);
+  assert.deepEqual(bench.checkpoint!.partitions[0].rewound, { from: 0, to: 6, aside: [[2, 3], [4, 5]], isFull: false });
+  for (const [source, at] of [[2, 150], [4, 2_200], [0, 100]]) bench.redrive(0, event("a", at), { source });
+  await runThrough(bench);
+  assert.deepEqual(bench.finals().map((row) => row.replace(/ total.*/, "")), ["a 0 n=2", "a 2000 n=2", "a 5000 n=1"]);
+});
+
 /** An entry of a log: a record, or one that comes back with the offset of an earlier one; then time passes, perhaps in silence. */
 const entry = fc.record({
   partition: fc.nat({ max: 1 }),
@@ -297,8 +395,11 @@ for (const [what, tested] of [["early rows", plan], ["final rows", finals], ["de
           const kept: (Event & { source: number | null })[][] = [[], []];
           for (const { partition, at, v, isBack, of, passMs } of entries) {
             const log = kept[partition];
-            const original = isBack ? log[of] : undefined;
-            const source = original ? original.source ?? of : null;
+            const first = log[of]?.source ?? of;
+            // Only letters come back.
+            const isLetter = bench.aside.some((letter) => letter.partition === partition && letter.offset === first);
+            const original = isBack && isLetter ? log[of] : undefined;
+            const source = original ? first : null;
             log.push({ ...(original ?? event("k", at, v)), source });
             if (source === null) bench.append(partition, event("k", at, v));
             else bench.redrive(partition, original!, { source });

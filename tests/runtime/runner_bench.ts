@@ -3,7 +3,7 @@ import { decodeCheckpoint, encodeCheckpoint } from "../../pipeline/checkpoint/ch
 import type { Sample } from "../../pipeline/checkpoint/history.ts";
 import type { Cluster } from "../../pipeline/log/cluster.ts";
 import { OffsetOutOfRangeError } from "../../pipeline/log/fetcher.ts";
-import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
+import { type AvroSchema, type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
 import { PipelineRunner, type RunnerDeps } from "../../pipeline/runtime/pipeline_runner.ts";
 import type { ExplainDeps } from "../../pipeline/runtime/explain.ts";
 import { REDRIVE_ATTEMPT, REDRIVE_OFFSET, REDRIVE_PIPELINE } from "../../pipeline/runtime/redrive_headers.ts";
@@ -28,6 +28,8 @@ export class RunnerBench {
   readonly live: ResultRows[] = [];
   readonly noted: ReadonlyMap<number, number>[] = [];
   samples: Sample[] = [];
+  /** What the registry holds, by id. */
+  readonly schemas: Record<number, AvroSchema> = { ...SCHEMAS };
   saved: Uint8Array | null = null;
   saves = 0;
   topicId: string | null = null;
@@ -42,6 +44,14 @@ export class RunnerBench {
   step: (name: string) => void = () => {};
   /** Awaited by each write to the sink. */
   sinkGate: (signal: AbortSignal) => Promise<void> = () => Promise.resolve();
+
+  /** The same surroundings for another definition of the same name. */
+  redefined(plan: Plan): RunnerBench {
+    const other = new RunnerBench(plan, []);
+    other.logs.push(...this.logs);
+    for (const row of this.sink.rows()) other.sink.put(row);
+    return Object.assign(other, { saved: this.saved, samples: this.samples, earliest: this.earliest });
+  }
 
   constructor(plan: Plan, partitions: readonly (readonly (readonly Event[])[])[]) {
     this.plan = plan;
@@ -116,8 +126,13 @@ export class RunnerBench {
         this.step("leaders");
         return Promise.resolve({ topic: "t", id: this.topicId, leaders: this.logs.map(() => 1) });
       },
-      offsets: (_: string, partitions: number[]) =>
-        Promise.resolve(new Map(partitions.map((partition) => [partition, this.earliestOf(partition)]))),
+      offsets: (_: string, partitions: number[], position: "earliest" | "latest") =>
+        Promise.resolve(
+          new Map(partitions.map((partition) => [
+            partition,
+            position === "earliest" ? this.earliestOf(partition) : this.logs[partition].end,
+          ])),
+        ),
       close: () => Promise.resolve(),
       // Boundary: the runner uses these three methods of the class, which cannot be made without a broker.
     } as unknown as Cluster;
@@ -193,7 +208,7 @@ export class RunnerBench {
         this.events = events;
         const shard = new Shard(task, {
           clock: this.clock,
-          schemaById: (id) => Promise.resolve(SCHEMAS[id] ?? null),
+          schemaById: (id) => Promise.resolve(this.schemas[id] ?? null),
           onFull: events.onFull,
         });
         return Promise.resolve({
