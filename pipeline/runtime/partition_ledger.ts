@@ -176,6 +176,12 @@ export class PartitionLedger {
     );
   }
 
+  /** What was read since the last checkpoint has had no effect: it is read again. */
+  revert(): void {
+    this.#buckets = this.#committed;
+    this.#position = this.#committedPosition;
+  }
+
   /**
    * Forgets records that came back whose offset the log does not hold any more: their windows cannot be computed again, so
    * nothing more counts in them. In a window that is still open something may.

@@ -147,6 +147,7 @@ export class PipelineRunner {
       const error = writing.signal.aborted ? writing.signal.reason : thrown;
       if (signal.aborted && error instanceof UnavailableError) {
         this.#state = "stopped";
+        for (const ledger of this.#partitions) ledger.revert();
         return;
       }
       this.#state = error instanceof UnavailableError ? "waiting" : "failed";

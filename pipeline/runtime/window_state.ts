@@ -112,6 +112,7 @@ export class WindowState {
    * computation, so they have to be computed again from all of their records.
    */
   takeEnded(watermarkMs: number): PaneBatch[] {
+    if (this.#floorMs === -Infinity) return [];
     const ended = [...this.#windows].filter(([start]) =>
       start < this.#floorMs && start + this.#plan.window.sizeMs <= watermarkMs
     );

@@ -231,6 +231,8 @@ Deno.test("a stop while the sink is away ends in time, and the next start writes
   await bench.clock.pass(1_000);
   assert.equal(await stop(), null);
   assert.equal(runner.status().state, "stopped");
+  const [{ consumed, aggregated, inFlight, position }] = runner.ledger();
+  assert.deepEqual([consumed, aggregated, inFlight, position], [0, 0, 0, 0], "what was read is read again");
   assert.deepEqual(bench.finals(), []);
   bench.sinkGate = () => Promise.resolve();
   const again = bench.start();
