@@ -43,22 +43,24 @@ export class Lookback {
 
   /** The last sample before which the partition held nothing of `timeMs` or later; null when the history does not reach there. */
   before(partition: number, timeMs: number): Sample | null {
-    return this.#of(partition).findLast(({ maxEventTimeMs }) => (maxEventTimeMs ?? -Infinity) < timeMs) ?? null;
+    const after = this.#first(partition, ({ maxEventTimeMs }) => (maxEventTimeMs ?? -Infinity) >= timeMs);
+    return this.#of(partition)[after - 1] ?? null;
   }
 
   /** The last sample at or before an offset; null when the history does not reach there. */
   at(partition: number, offset: number): Sample | null {
-    return this.#of(partition).findLast(({ position }) => position <= offset) ?? null;
+    const after = this.#first(partition, ({ position }) => position > offset);
+    return this.#of(partition)[after - 1] ?? null;
   }
 
   /** The first sample at or after an offset; null when there is none. */
   from(partition: number, offset: number): Sample | null {
-    return this.#of(partition).find(({ position }) => position >= offset) ?? null;
+    return this.#of(partition)[this.#first(partition, ({ position }) => position >= offset)] ?? null;
   }
 
   /** The first sample at which records of a window that ends at `endMs` were late; null when they still are not. */
   closed(partition: number, endMs: number): Sample | null {
-    return this.#of(partition).find((sample) => this.watermarkMs(sample) >= endMs) ?? null;
+    return this.#of(partition)[this.#first(partition, (sample) => this.watermarkMs(sample) >= endMs)] ?? null;
   }
 
   /** Whether the log holds all that reading from a sample on takes: what comes after it, and what has to be learnt before. */
@@ -108,11 +110,25 @@ export class Lookback {
 
   /** Also those made at the sample's own position: several samples may share one. */
   #raisesFrom({ partition, position: from }: Sample): Raise[] {
-    const samples = this.#of(partition);
-    return samples.flatMap(({ position, raisedToMs }, i) => {
-      const isRaise = raisedToMs !== null && raisedToMs > (samples[i - 1]?.raisedToMs ?? -Infinity);
-      return isRaise && position >= from ? [{ position, toMs: raisedToMs }] : [];
+    const first = this.#first(partition, ({ position }) => position >= from);
+    let before = this.#of(partition)[first - 1]?.raisedToMs ?? -Infinity;
+    return this.#of(partition).slice(first).flatMap(({ position, raisedToMs }) => {
+      if (raisedToMs === null || raisedToMs <= before) return [];
+      before = raisedToMs;
+      return [{ position, toMs: raisedToMs }];
     });
+  }
+
+  /** The place of the first sample that is so; all after it are so, too, as nothing goes back. The number of samples when none is. */
+  #first(partition: number, isSo: (sample: Sample) => boolean): number {
+    const samples = this.#of(partition);
+    let low = 0;
+    for (let high = samples.length; low < high;) {
+      const middle = (low + high) >>> 1;
+      if (isSo(samples[middle])) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 
   #earliestOf(partition: number): number {

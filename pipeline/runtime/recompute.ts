@@ -7,9 +7,10 @@ import { readAgain, type ReadAgainOptions } from "./read_again.ts";
 import type { PartitionStart } from "./shard_task.ts";
 import { WindowState } from "./window_state.ts";
 
-/** Windows no further apart than this many are read in one go; the records between them are passed over. */
-const APART_WINDOWS_MAX = 60;
-/** The same for records that came back, in offsets: to open a shard takes longer than to pass over so many. */
+/**
+ * Parts of the log with no more offsets than this between them are read in one go: to open a shard takes longer than to pass over
+ * so many.
+ */
 const APART_OFFSETS_MAX = 100_000;
 
 export interface RecomputeOptions extends Omit<ReadAgainOptions, "take"> {
@@ -32,7 +33,7 @@ export async function* recompute(
   reopened: readonly PaneBatch[],
   options: RecomputeOptions,
 ): AsyncGenerator<ResultRows> {
-  for (const group of groups(plan, reopened)) {
+  for (const group of groups(plan, reopened, options)) {
     const inGroup = new Set(group);
     const wanted = new WindowState(plan);
     for (const batch of reopened) wanted.merge(batch, (start) => inGroup.has(start));
@@ -47,13 +48,19 @@ export async function* recompute(
   }
 }
 
-/** The windows' starts, in groups of neighbours. */
-function groups(plan: Plan, reopened: readonly PaneBatch[]): number[][] {
+/** The windows' starts, in groups whose records lie near each other in the log. */
+function groups(plan: Plan, reopened: readonly PaneBatch[], { lookback, ledgers }: RecomputeOptions): number[][] {
   const starts = [...new Set(reopened.flatMap(({ windows }) => [...windows]))].sort((a, b) => a - b);
   const found: number[][] = [];
+  const offsetsBetween = (before: number, after: number) =>
+    ledgers.reduce((sum, { partition, position }) => {
+      const from = lookback.closed(partition, before + plan.window.sizeMs)?.position ?? position;
+      const to = lookback.before(partition, after)?.position ?? 0;
+      return sum + Math.max(0, to - from);
+    }, 0);
   for (const start of starts) {
     const last = found.at(-1);
-    if (last && start - last.at(-1)! <= APART_WINDOWS_MAX * plan.window.sizeMs) last.push(start);
+    if (last && offsetsBetween(last.at(-1)!, start) <= APART_OFFSETS_MAX) last.push(start);
     else found.push([start]);
   }
   return found;

@@ -117,6 +117,39 @@ Deno.test("thousands of records that come back at once for hundreds of windows a
   assert.equal(await stop(), null);
 });
 
+Deno.test("windows far apart are read in one go while little lies between them, and by themselves where much does", async () => {
+  const hour = 3_600_000;
+  const bench = new RunnerBench(plan, [[]]);
+  bench.batchesPerFlush = Infinity;
+  const { stop, runner } = bench.start();
+  // The fourth hour is a busy one.
+  const told = [0, 1, 2, 3, 3.01, 3.02, 4].map((n) => n * hour + 100);
+  for (const at of told) {
+    bench.append(0, ...Array.from({ length: at === told[4] ? 110_000 : 10 }, () => event("a", at)));
+    await bench.clock.pass(600);
+  }
+  const hours = [0, 1, 2, 4].map((n) => n * hour + 100);
+  bench.append(0, event("a", 6 * hour), ...hours.map((at) => event("b", at)));
+  await bench.clock.pass(600);
+  assert.equal(bench.aside.length, hours.length);
+  const [first] = bench.aside;
+  for (const [i, at] of hours.entries()) bench.redrive(0, event("b", at), { source: first.offset + i });
+  let opened = 0;
+  bench.step = (name) => {
+    if (name === "open") opened++;
+  };
+  await bench.clock.pass(600);
+  const back = bench.finals().filter((row) => row.startsWith("b"));
+  assert.deepEqual(
+    back.map((row) => row.replace(/ total.*/, "")).sort(),
+    hours.map((at) => `b ${at - 100} n=1`).sort(),
+  );
+  assert.equal(runner.status().state, "running");
+  // Hours 0 to 2 and what came back to them; then hour 4 and what came back to it.
+  assert.equal(opened, 4);
+  assert.equal(await stop(), null);
+});
+
 Deno.test("a window that takes long to compute again is told as such; a stop does not wait for it, and the next start does it", async () => {
   const batches = Array.from({ length: 2_000 }, (_, i) => [event("a", i % 1_000)]);
   const bench = new RunnerBench(plan, [[...batches, [event("a", 5_000)], [event("a", 200)]]]);
