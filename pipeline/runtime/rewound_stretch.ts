@@ -67,5 +67,7 @@ export function rewoundTo(position: number, end: number, before: Rewound | null)
     [from, Math.min(to, position)] as const
   );
   const isFull = before.isFull && (before.aside.at(-1)?.[1] ?? before.from) < position;
+  // What was read for the first time then is not read again: all its letters hold.
+  if (!isFull && before.to < position) aside.push([before.to, position]);
   return { from: before.from, to: Math.max(end, before.to), aside, isFull };
 }

@@ -32,6 +32,9 @@ Deno.test("a further rewind keeps what was found out before the place it goes ba
   const before = { from: 10, to: 50, aside: [[12, 15], [20, 25], [40, 41]] as const, isFull: true };
   assert.deepEqual(rewoundTo(22, 60, before), { from: 10, to: 60, aside: [[12, 15], [20, 22]], isFull: false });
   assert.deepEqual(rewoundTo(45, 30, before), { ...before, to: 50, isFull: true });
+  // 50 to 70 were read once, and stay so.
+  const whole = rewoundTo(70, 90, { ...before, isFull: false });
+  assert.deepEqual(whole, { from: 10, to: 90, aside: [...before.aside, [50, 70]], isFull: false });
   assert.deepEqual(rewoundTo(5, 60, before), { from: 5, to: 60, aside: [], isFull: false });
   assert.deepEqual(rewoundTo(10, 60, null), { from: 10, to: 60, aside: [], isFull: false });
 });
