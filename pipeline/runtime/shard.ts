@@ -250,7 +250,8 @@ export class Shard {
     const { valueStart, offsets } = this.#records;
     if (back !== null) {
       const isOthers = back.pipeline !== null && back.pipeline !== this.plan.name;
-      const letter = state.letterOf(back.source);
+      // Of one that is known to have counted nothing has to be asked.
+      const letter = this.#hasCounted(state, back) ? "holds" : state.letterOf(back.source);
       if (isOthers || letter === "void" || state.hasCounted(back.source, offsets[from])) {
         state.fates.duplicate++;
         return;
