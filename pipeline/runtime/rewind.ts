@@ -105,20 +105,7 @@ async function prepare(plan: Plan, target: RewindTarget, deps: RewindDeps): Prom
       const rewound = isNewTopic ? null : rewoundTo(position, ends.get(partition)!, null);
       return PartitionLedger.fresh(plan, { partition, position, rewound }).checkpoint();
     })
-    : now.map((partition) => {
-      const back = rewound(plan, partition, { lookback, fromWindowMs, earliest });
-      const samples = [
-        ...history.filter((sample) => sample.partition === partition.partition),
-        ...partition.ahead ?? [],
-      ];
-      const end = ends.get(partition.partition) ?? partition.position;
-      return {
-        ...back,
-        // Those of another definition are about other windows.
-        ahead: isSame ? decisionsAfter(back, samples) : [],
-        rewound: rewoundTo(back.position, end, partition.rewound ?? null),
-      };
-    });
+    : now.map((partition) => rewound(plan, partition, { lookback, fromWindowMs, earliest, ends, history, isSame }));
   const generation = checkpoint.generation + 1;
   const goesOn = new Map(partitions.map((partition) => [partition.partition, partition]));
   const positions = new Map(partitions.map(({ partition, position }) => [partition, position]));
@@ -191,7 +178,7 @@ function boundary(
     : startOf(watermarkAt(plan, target, { checkpoint, lookback }));
   // Windows that were open when it stopped, or not begun, have no result yet; but for those that an earlier rewind left out.
   const { partitions, floorMs } = checkpoint;
-  const open = startOf(Math.min(...checkpoint.panes.flatMap(({ windows }) => [...windows])));
+  const open = startOf(checkpoint.panes.reduce((least, { windows }) => Math.min(least, windows[0]), Infinity));
   const next = startOf(leastWatermark(partitions.map((partition) => new PartitionLedger(plan, partition))));
   const unfinished = Math.min(open, Math.max(next, floorMs ?? -Infinity));
   if (goneMs === Infinity) {
@@ -244,27 +231,53 @@ function watermarkAt(
 function rewound(
   plan: Plan,
   now: PartitionCheckpoint,
+  past: {
+    readonly lookback: Lookback;
+    readonly fromWindowMs: number;
+    readonly earliest: ReadonlyMap<number, number>;
+    readonly ends: ReadonlyMap<number, number>;
+    readonly history: readonly Sample[];
+    /** Whether the definition is the one that decided so far. */
+    readonly isSame: boolean;
+  },
+): PartitionCheckpoint {
+  const back = placeOf(plan, now, past);
+  const { fromWindowMs, ends, history, isSame } = past;
+  const { partition, start } = now;
+  const samples = [...history.filter((sample) => sample.partition === partition), ...now.ahead ?? []];
+  return {
+    ...back,
+    start: fromWindowMs === -Infinity ? back.position : start,
+    // What came back for windows that keep their results is in them, and stays so when it is read again.
+    redriven: now.redriven.filter(({ offset, windowStartMs }) =>
+      offset < back.position || windowStartMs < fromWindowMs
+    ),
+    // Those of another definition are about other windows.
+    ahead: isSame ? decisionsAfter(back, samples) : [],
+    rewound: rewoundTo(back.position, ends.get(partition) ?? now.position, now.rewound ?? null),
+  };
+}
+
+/** The last place before which a partition holds nothing of the windows to compute again. */
+function placeOf(
+  plan: Plan,
+  { partition, start }: PartitionCheckpoint,
   { lookback, fromWindowMs, earliest }: {
     readonly lookback: Lookback;
     readonly fromWindowMs: number;
     readonly earliest: ReadonlyMap<number, number>;
   },
-): PartitionCheckpoint {
-  const { partition, start } = now;
-  const first = Math.max(start, earliest.get(partition) ?? 0);
-  if (fromWindowMs === -Infinity) return PartitionLedger.fresh(plan, { partition, position: first }).checkpoint();
-  const sample = lookback.before(partition, fromWindowMs);
-  if (sample === null || sample.position < (earliest.get(partition) ?? 0)) {
-    throw refused(
-      plan,
-      `partition ${partition} does not reach back to ${new Date(fromWindowMs).toISOString()}: rewind to a later time`,
-    );
+): Sample {
+  const first = earliest.get(partition) ?? 0;
+  if (fromWindowMs === -Infinity) {
+    return PartitionLedger.fresh(plan, { partition, position: Math.max(start, first) }).sample();
   }
-  // What came back for windows that keep their results is in them, and stays so when it is read again.
-  const redriven = now.redriven.filter(({ offset, windowStartMs }) =>
-    offset < sample.position || windowStartMs < fromWindowMs
+  const sample = lookback.before(partition, fromWindowMs);
+  if (sample !== null && sample.position >= first) return sample;
+  throw refused(
+    plan,
+    `partition ${partition} does not reach back to ${new Date(fromWindowMs).toISOString()}: rewind to a later time`,
   );
-  return { ...sample, start, redriven };
 }
 
 function refused(plan: Plan, problem: string): ConfigError {

@@ -169,6 +169,15 @@ Deno.test("a rewind never leaves out windows that have no final result yet, name
   assert.deepEqual(bench.finals().map((row) => row.slice(0, 10)), ["a 0 n=1 to", "a 4000 n=1", "a 7000 n=1"]);
 });
 
+Deno.test("a pipeline with very many open panes is rewound", async () => {
+  const keys = 200_000;
+  const batch = (first: number) => Array.from({ length: 5_000 }, (_, i) => event(`k${first + i}`, 100));
+  const bench = new RunnerBench(finals, [Array.from({ length: keys / 5_000 }, (_, i) => batch(5_000 * i))]);
+  await runThrough(bench);
+  assert.equal(bench.checkpoint!.panes[0].length, keys);
+  assert.equal((await rewind(finals, { kind: "time", timeMs: 9_000 }, depsOf(bench))).fromWindowMs, -1_000);
+});
+
 Deno.test("a rewind to an offset goes back to the windows that have records there, in whatever order they came", async () => {
   const bench = new RunnerBench(finals, [[]]);
   const { stop } = bench.start();
