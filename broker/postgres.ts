@@ -4,8 +4,9 @@
  * @module
  */
 import { join } from "node:path";
-import postgres from "postgres";
 import { ConfigError, UnavailableError } from "../pipeline/errors.ts";
+import { takeLock } from "../pipeline/file_lock.ts";
+import { postgresClient } from "../pipeline/postgres_client.ts";
 import { loopbackAddress, urlHost } from "./host.ts";
 import { type Account, asAccount, postgresAccount } from "./postgres_account.ts";
 import { type PostgresBinaries, postgresBinaries } from "./postgres_binaries.ts";
@@ -61,14 +62,17 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   const host = loopbackAddress(options.host);
   await Deno.mkdir(dataDir, { recursive: true, mode: 0o755 });
   const root = await Deno.realPath(dataDir);
-  using lock = new Disposer(await lockFolder(root));
+  using starting = new DisposableStack();
+  starting.use(await lockFolder(root));
   const cluster = join(root, "cluster");
   const binaries = await postgresBinaries(join(root, "lib"));
   const account = await postgresAccount(cluster, [root, binaries.postgres]);
   await stopPostmaster(cluster, onProgress);
-  const port = takePort(host, options.port);
+  const asked = takePort(host, options.port);
   const password = await readPassword(join(root, "password"));
   await createCluster({ cluster, binaries, account, password, onProgress });
+  // Any free port may have been taken while the files were made.
+  const port = options.port === 0 ? takePort(host, 0) : asked;
   const server = new Server({ host, port, cluster, binaries, account, log, onProgress });
   const url = (database: string) => `postgres://${NAME}:${password}@${urlHost(host)}:${port}/${database}`;
   try {
@@ -78,10 +82,10 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
     await server.close();
     throw error;
   }
-  const held = lock.release();
+  const lock = starting.move();
   const close = async () => {
     await server.close();
-    held.close();
+    lock.dispose();
   };
   let closed: Promise<void> | undefined;
   return {
@@ -95,29 +99,11 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   };
 }
 
-/** Closes the lock file unless it was released to a new owner. */
-class Disposer implements Disposable {
-  #file: Deno.FsFile | null;
-  constructor(file: Deno.FsFile) {
-    this.#file = file;
-  }
-  release(): Deno.FsFile {
-    const file = this.#file!;
-    this.#file = null;
-    return file;
-  }
-  [Symbol.dispose]() {
-    this.#file?.close();
-  }
-}
-
-/** The kernel drops the lock when its holder dies, so it is never stale. */
-async function lockFolder(root: string): Promise<Deno.FsFile> {
+async function lockFolder(root: string): Promise<Disposable> {
   const path = join(root, "lock");
   try {
-    const file = await Deno.open(path, { create: true, write: true, mode: 0o600 });
-    if (await file.tryLock(true)) return file;
-    file.close();
+    const lock = await takeLock(path, { mode: 0o600 });
+    if (lock !== null) return lock;
   } catch (error) {
     if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
     throw new ConfigError({
@@ -222,7 +208,7 @@ function serverEnv(binaries: PostgresBinaries): Record<string, string> {
 }
 
 async function createDatabase(url: string): Promise<void> {
-  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  const sql = postgresClient(url);
   try {
     const [found] = await sql`select 1 from pg_database where datname = ${NAME}`;
     if (!found) await sql.unsafe(`create database ${NAME}`);
@@ -295,6 +281,11 @@ class Server {
       port: String(port),
       unix_socket_directories: "",
       wal_level: "logical",
+      // A slot for each source of changes, and one more while it takes a snapshot.
+      max_replication_slots: "64",
+      max_wal_senders: "64",
+      // A slot that nobody reads any more must not fill the disk; its source then says that it is lost.
+      max_slot_wal_keep_size: "8GB",
       shared_buffers: "256MB",
       max_wal_size: "2GB",
       timezone: "UTC",

@@ -93,8 +93,11 @@ export async function stopPostmaster(cluster: string, onProgress: (step: string)
   if (found === null) return;
   const { command } = found;
   if (!command.includes("postgres") || !hasArgument(command, cluster)) {
-    // The id was given to another program since; PostgreSQL itself would take that one for a server and refuse.
-    await Deno.remove(join(cluster, "postmaster.pid"));
+    // The id was given to another program since: PostgreSQL itself would take that one for a server and refuse. Or the server has
+    // just ended and tells no command any more; it may have removed the file itself.
+    await Deno.remove(join(cluster, "postmaster.pid")).catch((error) => {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    });
     return;
   }
   onProgress(`stopping the PostgreSQL (process ${pid}) that an earlier run left behind`);

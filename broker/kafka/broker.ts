@@ -1,4 +1,5 @@
 import type { Clock } from "../../pipeline/clock.ts";
+import { DiskBudget } from "./disk_budget.ts";
 import { Groups } from "./groups/groups.ts";
 import { FilePool } from "./log/file_pool.ts";
 import type { PartitionLog } from "./log/partition_log.ts";
@@ -16,6 +17,7 @@ export class Broker {
   readonly clock: Clock;
   readonly log: (line: string) => void;
   readonly topics: Topics;
+  readonly budget: DiskBudget;
   readonly groups: Groups;
   readonly producerIds: ProducerIds;
   readonly transactions: Transactions;
@@ -33,6 +35,7 @@ export class Broker {
     this.advertised = { host: options.advertisedHost, port: options.port };
     this.#files = new FilePool(options.openFilesMax, options.openFile);
     this.topics = new Topics(options, this.#files);
+    this.budget = new DiskBudget(options, this.topics);
     this.groups = new Groups(options);
     this.producerIds = new ProducerIds(`${options.dataDir}/producer_id`);
     this.transactions = new Transactions(options, {
@@ -66,11 +69,18 @@ export class Broker {
     }
   }
 
-  async close(): Promise<void> {
+  /**
+   * Puts everything on disk.
+   *
+   * @param served resolves when no request is under way any more; some wait for members of groups, which are answered here
+   */
+  async close(served: Promise<unknown>): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     await this.#flushing;
     await this.transactions.close();
     await this.groups.close();
+    // Until then requests write, and open files.
+    await served;
     await this.#forEachPartition((partition) => partition.close());
     this.#files.closeAll();
   }

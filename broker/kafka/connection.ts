@@ -56,7 +56,7 @@ export class Connection {
     this.#lastActiveMs = options.broker.clock.now();
   }
 
-  /** Serves the client until it goes or must go. Never rejects. */
+  /** Serves the client until it goes or must go, and none of its requests is under way. Never rejects. */
   async serve(): Promise<void> {
     try {
       while (!this.#gone.signal.aborted) {
@@ -78,6 +78,8 @@ export class Connection {
     }
     this.#requests.release();
     await this.#sending;
+    // A reply that cannot be sent ends the sending, while requests behind it are still worked on.
+    await Promise.all(this.#outbox.map(({ pending }) => pending));
   }
 
   /** Closes the connection when it has been silent for too long; called now and then. */

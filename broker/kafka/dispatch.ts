@@ -14,6 +14,7 @@ import type { Broker } from "./broker.ts";
 import { type Api, noAnswer } from "./protocol/api.ts";
 import { apiVersions, writeDowngrade } from "./protocol/api_versions.ts";
 import { describeConfigs, incrementalAlterConfigs } from "./protocol/configs.ts";
+import { deleteRecords } from "./protocol/delete_records.ts";
 import { ErrorCode } from "./protocol/errors.ts";
 import { fetch } from "./protocol/fetch.ts";
 import { RequestReader, type ResponseWriter } from "./protocol/fields.ts";
@@ -47,6 +48,7 @@ const table: ReadonlyMap<number, Api> = new Map(
     apiVersions(() => table.values()),
     createTopics,
     deleteTopics,
+    deleteRecords,
     initProducerId,
     offsetForLeaderEpoch,
     addPartitionsToTxn,

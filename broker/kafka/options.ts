@@ -18,6 +18,13 @@ export interface BrokerOptions {
   readonly retentionMs?: number;
   /** How many bytes a partition keeps at least; whole segments beyond it go. −1: all. Default: 1 GiB. A topic may set its own. */
   readonly retentionBytes?: number;
+  /**
+   * What all logs together may take, bytes; −1: as much as there is. With a bound retention by time and bytes is off unless a topic
+   * sets its own, and segments are at most a 64th of it.
+   */
+  readonly bufferBytes?: number;
+  /** When that is reached: the oldest segments of all go, read or not (`drop`), or new records are refused (`refuse`). Default: drop. */
+  readonly whenFull?: "drop" | "refuse";
   /** How large a segment file grows. Default: 64 MiB. A topic may set its own. */
   readonly segmentBytes?: number;
   /** Partitions of a topic created without a number of them. Default: 4. */
@@ -70,10 +77,13 @@ const mebibyte = 1024 * 1024;
 
 export function resolveOptions(options: BrokerOptions): ResolvedOptions {
   const everywhere = options.host === "0.0.0.0" || options.host === "::";
+  const isBuffer = (options.bufferBytes ?? -1) >= 0;
   return {
     advertisedHost: everywhere ? "localhost" : options.host,
-    retentionMs: 7 * 24 * 60 * 60 * 1000,
-    retentionBytes: 1024 * mebibyte,
+    retentionMs: isBuffer ? -1 : 7 * 24 * 60 * 60 * 1000,
+    retentionBytes: isBuffer ? -1 : 1024 * mebibyte,
+    bufferBytes: -1,
+    whenFull: "drop",
     segmentBytes: 64 * mebibyte,
     defaultPartitions: 4,
     autoCreateTopics: true,

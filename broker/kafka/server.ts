@@ -91,11 +91,9 @@ export class Server {
     clearInterval(this.#idleTimer);
     this.#listener.close();
     await this.#accepting;
-    const served = [...this.#connections.values()];
+    const served = Promise.all(this.#connections.values());
     for (const connection of this.#connections.keys()) connection.close();
-    // Closing the groups answers members who wait for others, which their connections wait for.
-    await this.broker.close();
-    await Promise.all(served);
+    await this.broker.close(served);
     this.#unlock();
   }
 }

@@ -80,15 +80,35 @@ export function topicConfigFault(name: string, value: string): string | null {
   return expected === null ? null : `Invalid value ${value} for configuration ${name}: it must be ${expected}`;
 }
 
+/** Segments that a buffer has room for, and what they are not smaller than for that. */
+const segmentsOfBuffer = 64;
+const segmentBytesLeast = 64 * 1024;
+
+/** Settings in force. */
+export interface TopicSettings extends LogSettings {
+  readonly batchBytesMax: number;
+  readonly isCompacted: boolean;
+  /** Whether its records may go when the buffer is full. */
+  readonly mayDrop: boolean;
+}
+
 /** The settings as the log uses them. */
-export function logSettings(config: TopicConfig, options: ResolvedOptions): LogSettings & { batchBytesMax: number } {
+export function logSettings(config: TopicConfig, options: ResolvedOptions): TopicSettings {
   const value = (name: string) => config[name] ?? known.get(name)!.byDefault(options);
   // A compacted topic keeps the last record of each key; here it keeps all records, which includes those.
   const keepAll = !value("cleanup.policy").split(",").includes("delete");
+  const retentionMs = keepAll ? -1 : Number(value("retention.ms"));
+  // Whole segments go when a buffer is full: of a small one they are small parts.
+  const segmentBytesMax = options.bufferBytes < 0
+    ? Infinity
+    : Math.max(segmentBytesLeast, Math.floor(options.bufferBytes / segmentsOfBuffer));
   return {
-    segmentBytes: Number(value("segment.bytes")),
+    isCompacted: keepAll,
+    // Who set no time limit for a topic alone wants all of it.
+    mayDrop: !keepAll && config["retention.ms"] !== "-1",
+    segmentBytes: Math.min(Number(value("segment.bytes")), segmentBytesMax),
     retentionBytes: keepAll ? -1 : Number(value("retention.bytes")),
-    retentionMs: keepAll ? -1 : Number(value("retention.ms")),
+    retentionMs,
     appendTime: value("message.timestamp.type") === "LogAppendTime",
     batchBytesMax: Math.min(Number(value("max.message.bytes")), options.batchBytesMax),
   };

@@ -13,10 +13,9 @@ import type { ResolvedOptions } from "./options.ts";
 import { readIfPresent, replaceFile } from "./durable_file.ts";
 import type { FilePool } from "./log/file_pool.ts";
 import { PartitionLog } from "./log/partition_log.ts";
-import { logSettings, type TopicConfig } from "./topic_config.ts";
+import { logSettings, type TopicConfig, type TopicSettings } from "./topic_config.ts";
 
 export type { TopicConfig } from "./topic_config.ts";
-type TopicSettings = ReturnType<typeof logSettings>;
 
 export interface Topic {
   readonly name: string;

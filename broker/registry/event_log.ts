@@ -12,6 +12,7 @@
  */
 import { crc32c } from "../../pipeline/log/crc32c.ts";
 import { ConfigError } from "../../pipeline/errors.ts";
+import { releaseLock } from "../../pipeline/file_lock.ts";
 
 export class EventLog<Event> implements Disposable {
   readonly #file: Deno.FsFile;
@@ -62,7 +63,7 @@ export class EventLog<Event> implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#file.close();
+    releaseLock(this.#file);
   }
 }
 

@@ -176,7 +176,7 @@ export class Registry implements Disposable {
   /** Sets the level of a subject, or of all for null; a null level takes the setting back. Returns the level set before. */
   setLevel(subject: string | null, level: unknown): Promise<Level | null> {
     if (subject !== null) checkSubject(subject);
-    const wanted = level === null ? null : LEVELS.find((known) => known === String(level).toUpperCase());
+    const wanted = level === null ? null : LEVELS.find((known) => known === upperCased(level));
     if (wanted === undefined) {
       throw new Refusal(42203, `Invalid compatibility level. Valid values are ${LEVELS.join(", ").toLowerCase()}`);
     }
@@ -189,7 +189,7 @@ export class Registry implements Disposable {
 
   setMode(subject: string | null, mode: unknown): Promise<Mode | null> {
     if (subject !== null) checkSubject(subject);
-    const wanted = mode === null ? null : String(mode).toUpperCase();
+    const wanted = mode === null ? null : upperCased(mode);
     if (wanted !== null && wanted !== "READWRITE" && wanted !== "READONLY") {
       throw new Refusal(42204, "Invalid mode. Valid values are READWRITE, READONLY");
     }
@@ -240,6 +240,11 @@ function checkSubject(subject: string): void {
   }
 }
 
+/** A word of a request, in capitals; an empty one for what is no text. */
+function upperCased(word: unknown): string {
+  return typeof word === "string" ? word.toUpperCase() : "";
+}
+
 function readVersion(text: string): number | "latest" {
   if (text === "latest" || text === "-1") return "latest";
   const version = /^[0-9]{1,10}$/.test(text) ? Number(text) : 0;
@@ -253,9 +258,10 @@ function readVersion(text: string): number | "latest" {
 function readSchema(request: SchemaRequest, normalize: boolean): Candidate {
   const { schema, schemaType = "AVRO", references = [] } = request;
   if (schemaType !== "AVRO" && schemaType !== "" && schemaType !== null) {
+    const told = typeof schemaType === "string" ? schemaType : JSON.stringify(schemaType);
     throw new Refusal(
       42201,
-      `Invalid schema type ${schemaType}: the embedded registry keeps AVRO only; for others use a registry of your own`,
+      `Invalid schema type ${told}: the embedded registry keeps AVRO only; for others use a registry of your own`,
     );
   }
   if (references !== null && (!Array.isArray(references) || references.length > 0)) {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import { join } from "node:path";
-import postgres from "postgres";
 import { startPostgres } from "../../broker/postgres.ts";
-import { hasEnded, readPostmaster } from "../../broker/postgres_postmaster.ts";
+import { hasEnded, readPostmaster, stopPostmaster } from "../../broker/postgres_postmaster.ts";
 import { ConfigError } from "../../pipeline/errors.ts";
+import { postgresClient } from "../../pipeline/postgres_client.ts";
 
 async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
   const path = await Deno.makeTempDir({ prefix: "tailrace-postgres-" });
@@ -13,7 +13,7 @@ async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
 }
 
 async function query(server: { url: string }, text: string): Promise<Record<string, unknown>[]> {
-  const sql = postgres(server.url, { max: 1, onnotice: () => {} });
+  const sql = postgresClient(server.url);
   try {
     return [...await sql.unsafe(text)];
   } finally {
@@ -25,9 +25,9 @@ const start = (dataDir: string, more: { port?: number; onProgress?: (step: strin
   startPostgres({ host: "127.0.0.1", port: 0, dataDir, ...more });
 
 async function until(condition: () => Promise<boolean> | boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + 60_000;
   while (!await condition()) {
-    if (performance.now() > deadline) throw new Error(`did not happen in 30 s: ${what}`);
+    if (performance.now() > deadline) throw new Error(`did not happen in 60 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
@@ -134,6 +134,19 @@ Deno.test("A stale postmaster.pid whose process id now belongs to another progra
   );
   await using server = await start(folder.path);
   assert.equal((await readPostmaster(join(folder.path, "cluster")))!.pid, server.pid);
+});
+
+Deno.test("A postmaster.pid that its server removes while it is looked at does not stop the start", async () => {
+  await using folder = await temporaryFolder();
+  const file = join(folder.path, "postmaster.pid");
+  for (let round = 0; round < 5; round++) {
+    await Deno.writeTextFile(file, `${Deno.pid}\n${folder.path}\n${Date.now()}\n0\n`);
+    const stopping = stopPostmaster(folder.path, () => {});
+    // It has read the file, and asks the system about the process, which runs another program.
+    await readPostmaster(folder.path);
+    await Deno.remove(file).catch(() => {});
+    await stopping;
+  }
 });
 
 Deno.test("Ctrl-C in the terminal reaches the owner but not the server, which answers until it is closed", async () => {

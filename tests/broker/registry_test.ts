@@ -126,6 +126,8 @@ Deno.test("What cannot be kept is refused with the reason: bad Avro, other langu
   const json = await ask("POST", path, { schema: "{}", schemaType: "JSON" });
   assert.deepEqual(code(json), [422, 42201]);
   assert.match(json.json.message, /Invalid schema type JSON.*AVRO only/);
+  const noText = await ask("POST", path, { schema: "{}", schemaType: { toString: "" } });
+  assert.deepEqual(code(noText), [422, 42201]);
   const reference = { name: "x", subject: "x", version: 1 };
   assert.match((await ask("POST", path, { schema: '"int"', references: [reference] })).json.message, /references/);
   assert.deepEqual(code(await ask("POST", path, { schema: "" })), [422, 42201]);
@@ -220,6 +222,9 @@ Deno.test("The level in force is the subject's, then the global one, then BACKWA
   assert.equal((await registry.register("s", NO_DEFAULT)).status, 409);
   assert.deepEqual((await ask("PUT", "/config", { compatibility: "forward" })).json, { compatibility: "FORWARD" });
   assert.deepEqual((await ask("GET", "/config/s?defaultToGlobal=true")).json, { compatibilityLevel: "FORWARD" });
+  for (const compatibility of ["SOME", 1, { toString: "" }]) {
+    assert.deepEqual(code(await ask("PUT", "/config/s", { compatibility })), [422, 42203]);
+  }
   await ask("PUT", "/config/s", { compatibility: "BACKWARD" });
   assert.equal((await registry.register("s", NO_DEFAULT)).status, 409);
   assert.deepEqual((await ask("DELETE", "/config/s")).json, { compatibilityLevel: "BACKWARD" });
@@ -310,6 +315,9 @@ Deno.test("A read-only registry registers nothing new and still answers", async 
   assert.deepEqual((await registry.ask("PUT", "/mode", { mode: "READONLY" })).json, { mode: "READONLY" });
   assert.deepEqual(code(await registry.register("s", V2)), [422, 42205]);
   assert.deepEqual((await registry.register("s", V1)).json, { id: 1 });
+  for (const mode of ["IMPORT", 1, { toString: "" }]) {
+    assert.deepEqual(code(await registry.ask("PUT", "/mode", { mode })), [422, 42204]);
+  }
   await registry.ask("PUT", "/mode/s", { mode: "READWRITE" });
   assert.equal((await registry.register("s", V2)).status, 200);
 });

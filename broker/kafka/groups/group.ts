@@ -94,7 +94,9 @@ export class Group {
       if (this.members.size + this.#pending.size >= this.#membersMax) return refuse(ErrorCode.groupMaxSizeReached);
       memberId = `${instanceId ?? request.clientId}-${crypto.randomUUID()}`;
       const predecessor = instanceId === null ? undefined : this.#byInstance(instanceId);
-      if (predecessor !== undefined) {
+      if (predecessor !== undefined && this.state === "stable" && sameProtocols(predecessor, request)) {
+        return Promise.resolve(this.#replace(predecessor, { ...request, memberId }, nowMs));
+      } else if (predecessor !== undefined) {
         this.#drop(predecessor, ErrorCode.fencedInstanceId);
       } else if (instanceId === null && request.needsKnownId) {
         this.#pending.set(memberId, nowMs + request.sessionTimeoutMs);
@@ -232,12 +234,28 @@ export class Group {
 
   /** A join that changes nothing, such as one repeated because its answer was lost, is answered without a new rebalance. */
   #mayKeepPlace(member: Member, request: JoinRequest): boolean {
-    const same = member.protocols.length === request.protocols.length &&
-      member.protocols.every((protocol, index) =>
-        protocol.name === request.protocols[index].name &&
-        sameBytes(protocol.metadata, request.protocols[index].metadata)
-      );
-    return same && (this.state === "syncing" || (this.state === "stable" && member.id !== this.leaderId));
+    return sameProtocols(member, request) &&
+      (this.state === "syncing" || (this.state === "stable" && member.id !== this.leaderId));
+  }
+
+  /**
+   * A static member that came back has the place of its former self, which is fenced, and nobody else is disturbed. One that led the
+   * group is told of the former self as the leader: there is nothing to assign.
+   */
+  #replace(predecessor: Member, request: JoinRequest, nowMs: number): JoinAnswer {
+    const { leaderId } = this;
+    const { memberId: id, instanceId, clientId, clientHost, sessionTimeoutMs, rebalanceTimeoutMs, protocols } = request;
+    this.#drop(predecessor, ErrorCode.fencedInstanceId);
+    this.members.set(id, {
+      ...{ id, instanceId, clientId, clientHost, sessionTimeoutMs, rebalanceTimeoutMs, protocols },
+      assignment: predecessor.assignment,
+      lastSeenMs: nowMs,
+      onJoined: null,
+      onSynced: null,
+    });
+    if (leaderId === predecessor.id) this.leaderId = id;
+    const { generation, protocolName } = this;
+    return { error: ErrorCode.none, memberId: id, generation, protocolName, leaderId, members: [] };
   }
 
   #delayed(nowMs: number): number {
@@ -333,6 +351,13 @@ export class Group {
 /** The answer to a join that was refused. */
 export function refusedMember(error: number, memberId: string): JoinAnswer {
   return { error, memberId, generation: -1, protocolName: null, leaderId: "", members: [] };
+}
+
+function sameProtocols(a: Pick<JoinRequest, "protocols">, b: Pick<JoinRequest, "protocols">): boolean {
+  return a.protocols.length === b.protocols.length &&
+    a.protocols.every(({ name, metadata }, index) =>
+      name === b.protocols[index].name && sameBytes(metadata, b.protocols[index].metadata)
+    );
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -120,6 +120,10 @@ export function checkBatches(data: Uint8Array, start: number, end: number, batch
     if (batch.isTransactional && batch.producerId < 0) {
       throw new BatchRefused(ErrorCode.invalidRecord, "A transactional batch has no producer id");
     }
+    // Taken as it is, every further one would pass for a repeat of it.
+    if (batch.producerId >= 0 && (batch.producerEpoch < 0 || batch.baseSequence < 0)) {
+      throw new BatchRefused(ErrorCode.invalidRecord, "A batch of a producer with an id has no epoch or no sequence");
+    }
     const count = view.getInt32(at + 57);
     if (count < 1 || count !== batch.offsets || (attributes & 7) > 4) {
       throw new BatchRefused(

@@ -35,6 +35,8 @@ import { firstRecordAtLeast } from "./timestamps.ts";
 const snapshotEveryBytes = 8 * 1024 * 1024;
 /** Read positions remembered: one per consumer that reads in order. */
 const cursorsMax = 16;
+/** A segment that still grows is closed, to be removed, when all of it was passed and it has so many bytes. */
+const passedBytesMin = 1024 * 1024;
 
 /** What a partition needs to know from its topic's configuration; read at every use, so it may change. */
 export interface LogSettings {
@@ -159,6 +161,11 @@ export class PartitionLog {
   /** True once the topic was deleted: nothing can be read or written any more. */
   get isRemoved(): boolean {
     return this.#removed;
+  }
+
+  /** When the oldest segment was appended to last, milliseconds since the epoch. */
+  get oldestAppendMs(): number {
+    return this.#segments[0].lastAppendMs;
   }
 
   get segmentCount(): number {
@@ -337,19 +344,48 @@ export class PartitionLog {
       const [oldest] = this.#segments;
       const tooMuch = retentionBytes >= 0 && sizeBytes - oldest.sizeBytes >= retentionBytes;
       if (!tooMuch && !tooOld(oldest)) break;
-      this.#segments.shift();
-      this.#unsynced.delete(oldest);
       sizeBytes -= oldest.sizeBytes;
-      oldest.remove();
+      this.#removeOldest();
       removed++;
     }
-    if (removed > 0) {
-      this.#transactions.forgetBefore(this.startOffset);
-      for (const [offset, cursor] of this.#cursors) {
-        if (!this.#segments.includes(cursor.segment)) this.#cursors.delete(offset);
-      }
-    }
+    if (removed > 0) this.#forgetRemoved();
     return removed;
+  }
+
+  /** Removes the whole segments before an offset that is on disk. The newest one goes, too, when all of it lies before and it is worth it. */
+  removeBefore(offset: number, nowMs: number): void {
+    const { sizeBytes, nextOffset } = this.#active;
+    const worth = Math.min(passedBytesMin, this.#settings().segmentBytes / 4);
+    if (nextOffset <= offset && sizeBytes >= worth) this.#roll(nowMs);
+    let removed = 0;
+    while (this.#segments.length > 1 && this.#segments[1].baseOffset <= offset) {
+      this.#removeOldest();
+      removed++;
+    }
+    if (removed > 0) this.#forgetRemoved();
+  }
+
+  /** Removes the oldest segment, whoever has not read it, and gives its size. */
+  dropOldest(nowMs: number): number {
+    const [{ sizeBytes }] = this.#segments;
+    if (this.#segments.length === 1 && sizeBytes > 0) this.#roll(nowMs);
+    if (this.#segments.length === 1) return 0;
+    this.#removeOldest();
+    this.#forgetRemoved();
+    return sizeBytes;
+  }
+
+  #removeOldest(): void {
+    const oldest = this.#segments.shift()!;
+    this.#unsynced.delete(oldest);
+    oldest.remove();
+  }
+
+  #forgetRemoved(): void {
+    this.#transactions.forgetBefore(this.startOffset);
+    for (const [offset, cursor] of this.#cursors) {
+      if (!this.#segments.includes(cursor.segment)) this.#cursors.delete(offset);
+    }
   }
 
   async close(): Promise<void> {

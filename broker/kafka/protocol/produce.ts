@@ -75,6 +75,9 @@ export const produce: Api = {
           });
           if (fault !== 0) throw new BatchRefused(fault, outsideOf(transactionalId, { producerId, epoch }));
         }
+        const full = broker.budget.admit(topic, data.length);
+        // The budget has told of it: not for each batch.
+        if (full !== null) return refused(ErrorCode.kafkaStorageError, full);
         const { baseOffset, appendTimeMs } = partition.append(data, batches, broker.clock.now());
         return { index, partition, baseOffset, appendTimeMs, error: ErrorCode.none, message: null };
       } catch (error) {

@@ -63,10 +63,8 @@ export const addPartitionsToTxn: Api = {
     const error = !allExist ? ErrorCode.operationNotAttempted : await broker.transactions.addPartitions(
       id,
       holder,
-      topics.flatMap(({ name, indexes }) => {
-        const { id: topicId } = broker.topics.get(name)!;
-        return indexes.map((index) => ({ topicId, index }));
-      }),
+      // Without partitions, a topic need not exist.
+      topics.flatMap(({ name, indexes }) => indexes.map((index) => ({ topicId: broker.topics.get(name)!.id, index }))),
     );
 
     response.int32(0);

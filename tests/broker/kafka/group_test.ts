@@ -111,6 +111,34 @@ Deno.test("a static member that comes back takes its place, and its former self 
   assert.equal(group.heartbeat({ memberId, instanceId: "i", generation: 2 }, 301), 82);
 });
 
+Deno.test("a static member that comes back to a stable group has its assignment at once, and nobody else is told to join again", async () => {
+  const group = newGroup();
+  const joins = ["a", "b"].map((instanceId) => group.join(request("", { instanceId }), 0));
+  group.tick(100);
+  const [leader, other] = await Promise.all(joins);
+  const sync = (member: JoinAnswer, instanceId: string, assignments = new Map<string, Uint8Array>()) =>
+    group.sync({ memberId: member.memberId, instanceId, generation: member.generation, assignments }, 110);
+  const parts = new Map([[leader.memberId, bytes("first")], [other.memberId, bytes("second")]]);
+  await Promise.all([sync(leader, "a", parts), sync(other, "b")]);
+  for (const [instanceId, before, part] of [["b", other, "second"], ["a", leader, "first"]] as const) {
+    const again = await group.join(request("", { instanceId }), 200);
+    assert.deepEqual([again.error, again.generation, again.members], [0, 1, []]);
+    assert.notEqual(again.memberId, before.memberId);
+    assert.notEqual(again.leaderId, again.memberId, "it is not asked to assign");
+    assert.equal(text((await sync(again, instanceId)).assignment), part);
+    assert.equal(group.heartbeat({ memberId: before.memberId, instanceId, generation: 1 }, 210), 82);
+    assert.equal(group.heartbeat({ memberId: again.memberId, instanceId, generation: 1 }, 210), 0);
+  }
+  assert.equal(group.state, "stable");
+  // The next rebalance has a leader again, who assigns.
+  const third = group.join(request("", { instanceId: "c" }), 300);
+  const rejoined = [...group.members.values()].filter(({ instanceId }) => instanceId !== "c")
+    .map(({ id, instanceId }) => group.join(request(id, { instanceId }), 310));
+  group.tick(500);
+  const answers = await Promise.all([third, ...rejoined]);
+  assert.deepEqual(answers.map(({ members }) => members.length).sort(), [0, 0, 3]);
+});
+
 Deno.test("members without a protocol in common are refused", async () => {
   const group = newGroup();
   await stable(group, 1, 0);

@@ -7,8 +7,8 @@ function kafkaAt(broker: TestBroker): Kafka {
 }
 
 async function until(what: string, holds: () => boolean): Promise<void> {
-  for (const end = performance.now() + 15_000; !holds();) {
-    if (performance.now() > end) throw new Error(`It did not happen within 15 s: ${what}`);
+  for (const end = performance.now() + 60_000; !holds();) {
+    if (performance.now() > end) throw new Error(`It did not happen within 60 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

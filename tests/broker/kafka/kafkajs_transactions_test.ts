@@ -19,7 +19,7 @@ async function read(kafka: Kafka, topic: string, options: { count: number; commi
   try {
     await consumer.subscribe({ topics: [topic], fromBeginning: true });
     await consumer.run({ eachMessage: ({ message }) => Promise.resolve(void seen.push(message.value!.toString())) });
-    for (const end = performance.now() + 10_000; seen.length < options.count && performance.now() < end;) {
+    for (const end = performance.now() + 60_000; seen.length < options.count && performance.now() < end;) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     await new Promise((resolve) => setTimeout(resolve, 150));

@@ -31,10 +31,10 @@ Deno.test({
       expected.push(...lines);
     }
     const plain = await kcat([...at, "-C", "-e", "-q"]);
-    assert.deepEqual(plain.trimEnd().split("\n").sort(), expected.sort());
+    assert.deepEqual(plain.replace(/\n$/, "").split("\n").sort(), expected.sort());
 
     const group = ["-b", broker.address, "-X", "auto.offset.reset=earliest", "-e", "-q", "-G", "g", "t"];
-    assert.deepEqual((await kcat(group)).trimEnd().split("\n").sort(), expected.sort());
+    assert.deepEqual((await kcat(group)).replace(/\n$/, "").split("\n").sort(), expected.sort());
     assert.equal(await kcat(group), "", "the group has committed: nothing is left for its second run");
 
     const listing = await kcat(["-b", broker.address, "-L"]);

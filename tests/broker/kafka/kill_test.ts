@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { startBrokerWorker } from "../../../broker/kafka/mod.ts";
 import { brokerIn, killableBroker, RawClient, recordBatch, temporaryFolder, valuesIn } from "./support.ts";
+import { TransactionClient } from "./transaction_client.ts";
 
 Deno.test("kill -9 under load loses nothing that was acknowledged with acks=all, round after round", async () => {
   using folder = temporaryFolder();
@@ -78,4 +79,27 @@ Deno.test("a broker whose worker dies says so, and can still be closed", async (
   await broker.close();
   await using again = await startBrokerWorker(options);
   assert.ok(again.port > 0);
+});
+
+Deno.test("a broker that is closed under transactions has none of its files open afterwards", async () => {
+  for (let round = 0; round < 15; round++) {
+    using folder = temporaryFolder();
+    const broker = await brokerIn(folder.path, { defaultPartitions: 4 });
+    const clients = await Promise.all(Array.from({ length: 8 }, (_, i) => TransactionClient.open(broker, `id-${i}`)));
+    await clients[0].client.createTopic("t");
+    const commit = async (one: TransactionClient) => {
+      await one.initialize();
+      for (;;) {
+        await one.addPartitions("t", [0, 1, 2, 3]);
+        await one.produce("t", 0, ["x"]);
+        await one.end(true);
+      }
+    };
+    // Until their connections are cut.
+    const over = Promise.allSettled(clients.map(commit));
+    await new Promise((resolve) => setTimeout(resolve, 20 + 3 * round));
+    await broker.running.close();
+    await over;
+    for (const client of clients) client[Symbol.dispose]();
+  }
 });

@@ -66,6 +66,9 @@ Deno.test("batches cut short, of another format, or without records are refused"
   oldFormat[16] = 1;
   assert.equal((await client.produce("t", oldFormat)).error, 43);
   assert.equal((await client.produce("t", new Uint8Array(0))).error, 87);
+  for (const half of [{ producerId: 1, baseSequence: 0 }, { producerId: 1, producerEpoch: 0 }]) {
+    assert.equal((await client.produce("t", recordBatch(["x"], half))).error, 87);
+  }
   assert.equal((await client.fetch("t", 0)).end, 0);
 });
 

@@ -103,6 +103,7 @@ Deno.test("what is not in a transaction is refused: partitions not added, ended,
   assert.equal(await a.produce("t", 0, ["x"]), invalidTxnState);
   assert.equal(await a.end(true), invalidTxnState);
   assert.deepEqual(await a.addPartitions("t", [0, 99]), [55, 3]);
+  assert.deepEqual(await a.addPartitions("no such topic", []), []);
   assert.deepEqual(await a.addPartitions("t", [0]), [0]);
   assert.equal(await a.produce("t", 1, ["x"]), invalidTxnState);
   const { producerId, epoch: producerEpoch } = a;
