@@ -7,6 +7,7 @@
 import type { Schemas } from "../schemas/mod.ts";
 import type { FieldType } from "./columns.ts";
 import type { AvroSchema } from "./plan/plan.ts";
+import type { CassandraTable } from "./sinks/cassandra/definition.ts";
 
 type Unit =
   | "ms"
@@ -53,6 +54,8 @@ export interface TopicOptions<S extends SchemaReference = SchemaReference> {
   readonly idleAfter?: Duration;
   /** Partitions to create the topic with, where it does not exist yet. */
   readonly partitions?: number;
+  /** Keeps the raw records in the lake: `lake()` under the topic's name, `lake("other")` under another. */
+  readonly archive?: Lake;
 }
 
 export interface Topic<S extends SchemaReference = SchemaReference> {
@@ -109,7 +112,29 @@ export function max<const F extends string>(field: F): Aggregation<"max", F> {
 
 export type Destination =
   | { readonly kind: "postgres"; readonly table: string }
-  | { readonly kind: "kafka"; readonly topic: string };
+  | { readonly kind: "kafka"; readonly topic: string }
+  | Lake
+  | CassandraTable;
+
+/** A Delta table in the lake. */
+export interface Lake {
+  readonly kind: "lake";
+  /** Null names it after the topic. */
+  readonly table: string | null;
+  readonly options: LakeOptions;
+}
+
+export interface LakeOptions {
+  /** Rows are committed after so long at most, also when no more come; every minute unless told. */
+  readonly flushEvery?: Duration;
+  /** ... or when so many wait; 1,000,000 unless told. */
+  readonly flushRows?: number;
+}
+
+/** A Delta table in the lake: of final results, one row per key and window; or of a topic's raw records (`archive: lake()`). */
+export function lake(table?: string, options: LakeOptions = {}): Lake {
+  return { kind: "lake", table: table ?? null, options };
+}
 
 /** A table in PostgreSQL: one row per key and window, replaced as it grows. */
 export function postgres(table: string): Destination {
@@ -164,6 +189,7 @@ export interface Definition {
       readonly allowedLateness?: Duration;
       readonly idleAfter?: Duration;
       readonly partitions?: number;
+      readonly archive?: Lake;
     };
   };
   readonly where?: string;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { avg, count, kafka, max, min, pipeline, postgres, sum, topic, tumbling } from "../pipeline/mod.ts";
+import { avg, count, kafka, lake, max, min, pipeline, postgres, sum, topic, tumbling } from "../pipeline/mod.ts";
 
 const transactions = topic("transactions", { schema: "transaction", eventTime: "event_time" });
 const rest = { name: "x", groupBy: ["account_id"], window: tumbling("1 minute"), to: [postgres("x")] } as const;
@@ -57,6 +57,12 @@ Deno.test("the compiler refuses what the schema does not allow", () => {
   pipeline({ ...rest, from: transactions, select: { total: sum() } });
   // @ts-expect-error a destination is made by postgres(..) or kafka(..)
   pipeline({ ...rest, from: transactions, select, to: ["table"] });
+  // @ts-expect-error a duration has a unit
+  lake("x", { flushEvery: "5" });
+  // @ts-expect-error a count is a number
+  lake("x", { flushRows: "5" });
+  // @ts-expect-error an archive is made by lake(..)
+  topic("transactions", { schema: "transaction", eventTime: "event_time", archive: "transactions" });
   // @ts-expect-error updates come every so long, or at the end
   pipeline({ ...rest, from: transactions, select, emit: "sometimes" });
   // @ts-expect-error a pipeline has a window
@@ -76,4 +82,13 @@ Deno.test("fields of a schema that the compiler does not know are left for the s
   const options = { ...rest, groupBy: ["id"], select: { total: sum("price") } };
   assert.equal(pipeline({ ...options, from: byName }).groupBy[0], "id");
   assert.equal(pipeline({ ...options, from: inline }).groupBy[0], "id");
+});
+
+Deno.test("a table of the lake is named by lake, for results and for a topic's raw records", () => {
+  assert.deepEqual(lake("spent"), { kind: "lake", table: "spent", options: {} });
+  const archive = lake(undefined, { flushEvery: "10s", flushRows: 500 });
+  assert.deepEqual(archive, { kind: "lake", table: null, options: { flushEvery: "10s", flushRows: 500 } });
+  const kept = topic("transactions", { schema: "transaction", eventTime: "event_time", archive });
+  const definition = pipeline({ ...rest, from: kept, select, to: [postgres("x"), lake("spent")] });
+  assert.deepEqual([definition.from.options.archive, definition.to[1]], [archive, lake("spent")]);
 });

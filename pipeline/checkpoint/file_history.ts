@@ -1,5 +1,5 @@
 import { ConfigError } from "../errors.ts";
-import type { Disk } from "./disk.ts";
+import type { Disk } from "../disk.ts";
 import type { HistoryStore, Sample } from "./history.ts";
 import { decodeSamples, encodeSamples, SAMPLE_BYTES } from "./history_file.ts";
 import { type PipelineFolders, replaceFile } from "./pipeline_folders.ts";

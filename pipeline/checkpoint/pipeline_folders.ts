@@ -1,5 +1,5 @@
 import { ConflictError, UnavailableError } from "../errors.ts";
-import { type Disk, systemDisk } from "./disk.ts";
+import { type Disk, systemDisk } from "../disk.ts";
 
 /**
  * Where a process keeps what its pipelines go on from: a folder for each, that belongs to the process which claimed it last.

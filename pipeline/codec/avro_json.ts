@@ -20,6 +20,25 @@ export function readJson(type: AvroType, bytes: Uint8Array): Json {
   return json;
 }
 
+/** Values that follow each other without anything between them, as in a block of a container file. */
+export interface JsonSequence {
+  /** Where the next value begins. */
+  readonly position: number;
+  /** @throws MalformedRecordError saying what the bytes do not fit; where the values after it begin is then unknown */
+  next(): Json;
+}
+
+/** The bound on items without bytes is one for all the values. */
+export function readJsonSequence(type: AvroType, bytes: Uint8Array): JsonSequence {
+  const reader = new JsonReader(bytes);
+  return {
+    get position() {
+      return reader.position;
+    },
+    next: () => reader.read(type, "", 0),
+  };
+}
+
 /** What could be read of a value: all of it, or a record's fields up to the first that the bytes do not fit. */
 export interface JsonPrefix {
   readonly json: Json;
@@ -56,6 +75,10 @@ class JsonReader {
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  get position(): number {
+    return this.#at;
   }
 
   end(): void {

@@ -21,15 +21,25 @@
  */
 import { MalformedRecordError } from "../errors.ts";
 import type { AvroSchema } from "../plan/plan.ts";
-import { type Json, type JsonPrefix, readJson, readJsonPrefix } from "./avro_json.ts";
+import {
+  type Json,
+  type JsonPrefix,
+  type JsonSequence,
+  readJson,
+  readJsonPrefix,
+  readJsonSequence,
+} from "./avro_json.ts";
 import { ByteWriter } from "./byte_writer.ts";
 import { quote, Refused } from "./decimal_text.ts";
 import { FRAME_BYTES, writeFrame } from "./framing.ts";
+import { writeFitting } from "./fitting_values.ts";
 import { leafFrom, writeLeaf } from "./leaf_values.ts";
 import { type AvroType, describe, parseSchema, type RecordField, type RecordType } from "./schema.ts";
 
-export type { Json, JsonPrefix } from "./avro_json.ts";
+export type { Json, JsonPrefix, JsonSequence } from "./avro_json.ts";
 
+/** A writer that grew beyond this for one value is not kept for the next. */
+const KEPT_BYTES_MAX = 1024 * 1024;
 /** Validation stops after this many faults. */
 export const FAULTS_MAX = 20;
 /** Values nested deeper than this are refused. */
@@ -53,17 +63,24 @@ export interface AvroValues {
   decodeToJson(bytes: Uint8Array): Json;
   /** The same as far as the bytes go: a record keeps the fields before the fault. */
   decodePrefix(bytes: Uint8Array): JsonPrefix;
+  /** Values one after the other. */
+  decodeSequence(bytes: Uint8Array): JsonSequence;
 }
 
 /** @throws ConfigError when the schema is invalid */
 export function avroType(schema: AvroSchema): AvroValues {
   const type = parseSchema(schema);
+  const fitting = writeFitting(type);
+  let framed = new ByteWriter();
   const check = (value: unknown): ValueFault[] => {
     const faults: ValueFault[] = [];
     validate(type, value, { path: "", depth: 0, raw: false, faults });
     return faults;
   };
   const encode = (value: unknown, into: ByteWriter): void => {
+    const start = into.position;
+    if (fitting !== null && fitting(value, into)) return;
+    into.position = start;
     const faults = check(value);
     if (faults.length > 0) {
       throw new MalformedRecordError(faults.map(({ path, problem }) => `${path || "the value"} ${problem}`).join("; "));
@@ -74,15 +91,19 @@ export function avroType(schema: AvroSchema): AvroValues {
     validate: check,
     encode,
     encodeFramed(schemaId, value) {
-      const into = new ByteWriter(256);
+      const into = framed;
+      into.clear();
       into.ensure(FRAME_BYTES);
       writeFrame(into.buffer, 0, schemaId);
       into.position = FRAME_BYTES;
       encode(value, into);
-      return into.written();
+      const bytes = into.written().slice();
+      if (into.buffer.length > KEPT_BYTES_MAX) framed = new ByteWriter();
+      return bytes;
     },
     decodeToJson: (bytes) => readJson(type, bytes),
     decodePrefix: (bytes) => readJsonPrefix(type, bytes),
+    decodeSequence: (bytes) => readJsonSequence(type, bytes),
   };
 }
 

@@ -5,6 +5,7 @@
  */
 import { DECIMAL_DIGITS_MAX, type FieldType } from "../columns.ts";
 import { ConfigError } from "../errors.ts";
+import { nearestName } from "../nearest_name.ts";
 import type { AvroSchema } from "../plan/plan.ts";
 import { type AvroType, describe, parseSchema, type RecordType } from "./parse_schema.ts";
 
@@ -125,22 +126,9 @@ export function withoutNull(type: AvroType): { type: AvroType; nullable: boolean
 
 function noField(record: RecordType, name: string, walked: string): string {
   const names = record.fields.map((field) => field.name);
-  const near = names.find((known) => known.toLowerCase() === name.toLowerCase() || distance(known, name) <= 2);
+  const near = nearestName(name, names);
   const have = near
     ? `did you mean ${near}?`
     : `it has ${names.slice(0, 12).join(", ")}${names.length > 12 ? ", ..." : ""}`;
   return `no field "${name}" in ${walked === "" ? `record ${record.name}` : walked}; ${have}`;
-}
-
-/** Levenshtein distance, by the row-at-a-time recurrence of Wagner and Fischer. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length];
 }

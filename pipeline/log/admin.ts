@@ -9,7 +9,19 @@ const RETRIES = 2;
 /** Up to the largest request that brokers take by default: a record grows by its headers when it is set aside. */
 const ARCHIVE = [{ name: "retention.ms", value: "-1" }, { name: "max.message.bytes", value: "100000000" }];
 
+/** Apache Kafka 4 takes no smaller ones. */
+const SEGMENT_BYTES_MIN = 1024 * 1024;
+
 const COMPACTED = [{ name: "cleanup.policy", value: "compact" }];
+
+function keepsNewest(bytes: number): { name: string; value: string }[] {
+  return [
+    { name: "retention.ms", value: "-1" },
+    { name: "retention.bytes", value: String(bytes) },
+    // Whole segments are deleted.
+    { name: "segment.bytes", value: String(Math.max(SEGMENT_BYTES_MIN, bytes >> 3)) },
+  ];
+}
 
 /** A topic to make; where a number is not given the broker's default holds. */
 export interface TopicSpec {
@@ -19,6 +31,8 @@ export interface TopicSpec {
   readonly isArchive?: boolean;
   /** Keeps the newest record of each key for good. */
   readonly isCompacted?: boolean;
+  /** Keeps at least its newest records of so many bytes, however old. */
+  readonly keepsBytes?: number;
 }
 
 /** Control plane: topics, through kafkajs. One call, one connection. */
@@ -47,14 +61,25 @@ export class KafkaAdmin {
       if (missing.length === 0) return;
       await admin.createTopics({
         waitForLeaders: true,
-        topics: missing.map(({ topic, partitions, isArchive, isCompacted }) => ({
+        topics: missing.map(({ topic, partitions, isArchive, isCompacted, keepsBytes }) => ({
           topic,
           numPartitions: partitions ?? -1,
           replicationFactor: -1,
-          configEntries: isArchive ? ARCHIVE : isCompacted ? COMPACTED : [],
+          configEntries: isArchive
+            ? ARCHIVE
+            : isCompacted
+            ? COMPACTED
+            : keepsBytes !== undefined
+            ? keepsNewest(keepsBytes)
+            : [],
         })),
       });
     });
+  }
+
+  /** The names of all topics. @throws UnavailableError when no broker answers */
+  async topics(): Promise<string[]> {
+    return await this.#with((admin) => admin.listTopics());
   }
 
   async #with<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
@@ -64,6 +89,9 @@ export class KafkaAdmin {
       return await work(admin);
     } catch (error) {
       const { name, message } = error as Error;
+      // What the package does when a connection ends while it asks what there is: it takes no answer for one.
+      const isCut = error instanceof TypeError && /\btopicMetadata\b/.test(message);
+      if (isCut) throw new UnavailableError("Kafka: the connection ended", { cause: error });
       if (!name.startsWith("KafkaJS")) throw error;
       if (/sasl|authenticat/i.test(message)) throw new ConfigError({ where: "KAFKA_SASL_USERNAME", problem: message });
       throw new UnavailableError(`Kafka: ${message}`, { cause: error });

@@ -1,6 +1,6 @@
 import { MalformedRecordError, UnavailableError } from "../errors.ts";
 import type { Clock } from "../clock.ts";
-import type { Cluster } from "./cluster.ts";
+import type { Cluster, TopicLeaders } from "./cluster.ts";
 import type { BrokerConnection, Frame } from "./connection.ts";
 import { KafkaCode, kafkaError } from "./kafka_errors.ts";
 import { type AbortedTransaction, BATCH_HEADER_BYTES, CorruptBatchError } from "./record_batch.ts";
@@ -33,6 +33,8 @@ export interface FetcherOptions {
   /** How long a broker waits for a first byte, milliseconds; other requests to it wait as long. Default 500. */
   readonly maxWaitMs?: number;
   readonly partitions: readonly number[];
+  /** Told what there is each time it is looked who leads; what it throws, such as that the topic is another now, ends the run. */
+  readonly onTopic?: (found: TopicLeaders) => void;
   /** The offset after the last record taken; where fetching starts, and starts again after a failure. */
   readonly positionOf: (partition: number) => number;
   /**
@@ -90,6 +92,7 @@ export class Fetcher {
       try {
         const found = await this.#cluster.leaders(topic);
         if (!found) throw new UnavailableError(`Topic ${topic} does not exist (yet)`);
+        this.#options.onTopic?.(found);
         for (const partition of partitions) this.#positions.set(partition, positionOf(partition));
         const byLeader = Map.groupBy(partitions, (partition) => found.leaders[partition] ?? -1);
         const unled = byLeader.get(-1) ?? [];

@@ -12,6 +12,9 @@ export const KafkaCode = {
   coordinatorLoading: 14,
   coordinatorNotAvailable: 15,
   notCoordinator: 16,
+  illegalGeneration: 22,
+  unknownMemberId: 25,
+  rebalanceInProgress: 27,
   outOfOrderSequence: 45,
   duplicateSequence: 46,
   invalidProducerEpoch: 47,
@@ -22,6 +25,8 @@ export const KafkaCode = {
   operationNotAttempted: 55,
   unknownProducerId: 59,
   producerFenced: 90,
+  memberIdRequired: 79,
+  fencedInstance: 82,
   transactionalIdNotFound: 105,
   transactionAbortable: 120,
 } as const;
@@ -40,7 +45,14 @@ const NAMES: Readonly<Record<number, string>> = {
   17: "the topic's name is not allowed",
   19: "too few replicas are in sync",
   20: "too few replicas are in sync",
+  22: "the group has gone on to another generation",
+  23: "members of the group divide partitions in another way than `range`, or are no consumers: use a group of its own",
+  25: "the group does not know the member (any more)",
+  26:
+    "the session timeout is not one that the broker allows (group.min.session.timeout.ms, group.max.session.timeout.ms)",
+  27: "the group's partitions are being given out anew",
   29: "this user may not use the topic",
+  30: "this user may not use the group",
   31: "this user may not use the cluster",
   45: "the producer's sequence has a gap",
   47: "another producer took over",
@@ -54,13 +66,14 @@ const NAMES: Readonly<Record<number, string>> = {
   59: "the broker does not know the producer any more",
   74: "the leader's epoch is newer",
   76: "the compression is not supported",
+  81: "the group has as many members as the broker allows (group.max.size)",
   87: "the record was refused",
   90: "another producer took over",
   120: "the transaction has to be aborted",
 };
 
 /** Codes that a change of settings mends, not time. */
-const PERMANENT = new Set([10, 17, 29, 31, 50, 53, 76, 87]);
+const PERMANENT = new Set([10, 17, 23, 26, 29, 30, 31, 50, 53, 76, 81, 87]);
 
 /** The broker takes no batch as large as this one was. */
 export class BatchTooLargeError extends ConfigError {}

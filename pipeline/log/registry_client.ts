@@ -46,6 +46,17 @@ export interface RegistryClient {
   latest(subject: string): Promise<LatestSchema | null>;
 }
 
+/** Looks without changing anything. */
+export interface SchemaFinder {
+  /**
+   * The id of a schema under a subject, whichever version it is; null when it is not registered there.
+   *
+   * @throws ConfigError when the registry refuses to look, as for a schema that is invalid
+   * @throws UnavailableError when the registry is away
+   */
+  find(subject: string, schema: AvroSchema): Promise<number | null>;
+}
+
 export interface LatestSchema {
   readonly id: number;
   readonly version: number;
@@ -63,11 +74,11 @@ interface SchemaAnswer {
   readonly references?: readonly { readonly name: string; readonly subject: string; readonly version: number }[];
 }
 
-export function createRegistryClient(options: RegistryClientOptions): RegistryClient {
+export function createRegistryClient(options: RegistryClientOptions): RegistryClient & SchemaFinder {
   return new RestClient(options);
 }
 
-class RestClient implements RegistryClient {
+class RestClient implements RegistryClient, SchemaFinder {
   readonly #base: string;
   readonly #auth: RegistryClientOptions["auth"];
   readonly #fetch: typeof fetch;
@@ -119,11 +130,17 @@ class RestClient implements RegistryClient {
     const name = encodeURIComponent(subject);
     const text = JSON.stringify(schema);
     // Looked up first: needs no right to write, and works against a read-only registry.
-    const found = await this.#ask<SchemaAnswer>("POST", `/subjects/${name}`, {
-      body: { schema: text },
-      has: { id: "number" },
-    });
-    if (found !== null) return found.id;
+    const found = await this.find(subject, schema);
+    if (found !== null) return found;
+    if (!isNamed(schema)) {
+      // The package takes schemas with a name only.
+      const made = await this.#ask<SchemaAnswer>("POST", `/subjects/${name}/versions`, {
+        body: { schema: text },
+        has: { id: "number" },
+      });
+      if (made === null) throw this.#failure(`register ${subject}`, null, "the registry has no such subject");
+      return made.id;
+    }
     const config = await this.#ask<{ compatibilityLevel: string }>("GET", `/config/${name}`, {
       has: { compatibilityLevel: "string" },
     });
@@ -143,6 +160,12 @@ class RestClient implements RegistryClient {
         (error as Error).message,
       );
     }
+  }
+
+  async find(subject: string, schema: AvroSchema): Promise<number | null> {
+    const path = `/subjects/${encodeURIComponent(subject)}`;
+    const body = { schema: JSON.stringify(schema) };
+    return (await this.#ask<SchemaAnswer>("POST", path, { body, has: { id: "number" } }))?.id ?? null;
   }
 
   async #fetchById(id: number): Promise<AvroSchema | null> {
@@ -281,6 +304,10 @@ function parseSchemaText(text: string): AvroSchema {
     if (/^[a-z]+$/.test(text.trim())) return text.trim();
     throw new MalformedRecordError("the registered schema is not JSON");
   }
+}
+
+function isNamed(schema: AvroSchema): boolean {
+  return typeof schema === "object" && "name" in schema;
 }
 
 function typeOf(value: unknown): string {

@@ -8,7 +8,7 @@ import { hashKey } from "./pane_table.ts";
 import { Panes } from "./panes.ts";
 
 /** What ECMAScript dates and PostgreSQL's timestamptz both hold, with room for the window's end. */
-const TIME_RANGE_MS = { least: Date.UTC(-4000, 0, 1), most: Date.UTC(9999, 11, 31, 23, 59, 59, 999) };
+export const TIME_RANGE_MS = { least: Date.UTC(-4000, 0, 1), most: Date.UTC(9999, 11, 31, 23, 59, 59, 999) };
 
 const DAY_MS = 86_400_000;
 /**

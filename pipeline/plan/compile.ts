@@ -3,25 +3,51 @@
  *
  * @module
  */
-import { parseSchema } from "../codec/schema.ts";
 import type { FieldType } from "../columns.ts";
-import type { Definition, Destination } from "../definition.ts";
+import type { Definition, Destination, LakeOptions } from "../definition.ts";
 import { ConfigError, type Fault } from "../errors.ts";
+import { cassandraNameFault, type CassandraTable, ttlSecondsOf } from "../sinks/cassandra/definition.ts";
 import { parseDuration } from "./durations.ts";
+import { eventTimeField } from "./event_time.ts";
 import { FieldSet } from "./field_set.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { columnNameFault, keyNameFault, pipelineNameFault, tableNameFault, topicNameFault } from "./names.ts";
+import {
+  columnNameFault,
+  keyNameFault,
+  lakeTableFault,
+  pipelineNameFault,
+  tableNameFault,
+  topicNameFault,
+} from "./names.ts";
 import { parseExpression } from "./parse_expression.ts";
-import type { AvroSchema, Plan, Selected, SinkSpec } from "./plan.ts";
+import {
+  type ArchiveSpec,
+  type AvroSchema,
+  type FlushLimits,
+  type Plan,
+  type Selected,
+  type SinkSpec,
+  targetOf,
+} from "./plan.ts";
 import type { SchemaMap } from "./schemas.ts";
 import { AccumulatorSet, selected } from "./select.ts";
-import { showType } from "./sql_types.ts";
+import { topicSchema } from "./topic_schema.ts";
 
 const DEFAULT_ALLOWED_LATENESS_MS = 5_000;
 const DEFAULT_IDLE_AFTER_MS = 10_000;
 /** A topic of which next to nothing can be read is not what the definition was written for. */
 const DEFAULT_STOP_AT = { dead: 9_000, of: 10_000 };
 const DEFAULT_EMIT_EVERY_MS = 1_000;
+const DEFAULT_FLUSH = { everyMs: 60_000, rows: 1_000_000 };
+/** Most rows that wait in memory for a flush. */
+const FLUSH_ROWS_MAX = 10_000_000;
+const TARGET_FAULTS = {
+  postgres: tableNameFault,
+  kafka: topicNameFault,
+  lake: lakeTableFault,
+  // Its two names are looked at one by one.
+  cassandra: () => null,
+};
 /** Most partitions a definition can ask for. */
 export const PARTITIONS_MAX = 1_000;
 
@@ -51,6 +77,7 @@ class Planner {
     const window = this.#window();
     const timing = this.#timing();
     const sinks = this.#sinks();
+    const archive = this.#archive();
     const schema = this.#schema();
     if (schema === null) throw new ConfigError(this.#faults);
     const fields = new FieldSet(schema);
@@ -77,6 +104,7 @@ class Planner {
       accumulators,
       select,
       sinks,
+      ...(archive === null ? {} : { archive }),
     };
     return { ...plan, fingerprint: await fingerprintOf(plan) };
   }
@@ -136,43 +164,84 @@ class Planner {
       return [];
     }
     const seen = new Set<string>();
+    const sinks: SinkSpec[] = [];
     for (const destination of to as readonly Destination[]) {
-      if (destination?.kind !== "postgres" && destination?.kind !== "kafka") {
-        this.#fault("to", `use postgres("table") or kafka("topic")`);
-        continue;
-      }
-      const target = destination.kind === "postgres" ? destination.table : destination.topic;
-      this.#check("to", destination.kind === "postgres" ? tableNameFault(target) : topicNameFault(target));
-      if (destination.kind === "kafka" && target === from?.topic) {
+      const sink = this.#sink(destination);
+      if (sink === null) continue;
+      const target = targetOf(sink);
+      this.#check("to", TARGET_FAULTS[sink.kind](target));
+      if (sink.kind === "kafka" && target === from?.topic) {
         this.#fault("to", `kafka("${target}") is the topic that records come from: results would be read as records`);
       }
-      const key = `${destination.kind}("${target}")`;
+      const key = `${sink.kind}("${target}")`;
       if (seen.has(key)) this.#fault("to", `${key} is there twice`);
       seen.add(key);
+      sinks.push(sink);
     }
-    return [...to];
+    return sinks;
+  }
+
+  #sink(destination: Destination): SinkSpec | null {
+    switch (destination?.kind) {
+      case "postgres":
+      case "kafka":
+        return destination;
+      case "lake":
+        if (destination.table !== null) {
+          return { kind: "lake", table: destination.table, flush: this.#flush("to", destination.options) };
+        }
+        this.#fault("to", `name the table: lake("${this.#definition.name}")`);
+        return null;
+      case "cassandra":
+        return this.#cassandra(destination);
+      default:
+        this.#fault("to", `use postgres("table"), kafka("topic"), lake("table") or cassandra("table")`);
+        return null;
+    }
+  }
+
+  #cassandra({ table, options }: CassandraTable): SinkSpec {
+    const { keyspace = null, ttl } = options ?? {};
+    this.#check("to", cassandraNameFault(table));
+    if (keyspace !== null) this.#check("to.keyspace", cassandraNameFault(keyspace));
+    const ttlSeconds = ttlSecondsOf(ttl);
+    if (typeof ttlSeconds === "string") this.#fault("to.ttl", ttlSeconds);
+    return { kind: "cassandra", table, keyspace, ttlSeconds: typeof ttlSeconds === "string" ? null : ttlSeconds };
+  }
+
+  #flush(where: string, options: LakeOptions | undefined): FlushLimits {
+    const { flushEvery, flushRows } = options ?? {};
+    const rows = flushRows ?? DEFAULT_FLUSH.rows;
+    if (!Number.isInteger(rows) || rows < 1 || rows > FLUSH_ROWS_MAX) {
+      this.#fault(`${where}.flushRows`, `${rows} is not a whole number from 1 to ${FLUSH_ROWS_MAX}`);
+    }
+    const everyMs = flushEvery === undefined
+      ? DEFAULT_FLUSH.everyMs
+      : this.#duration(`${where}.flushEvery`, flushEvery, { least: 100 });
+    return { everyMs, rows };
+  }
+
+  #archive(): ArchiveSpec | null {
+    const { from } = this.#definition;
+    const archive = from?.options?.archive;
+    if (archive === undefined) return null;
+    if (archive?.kind !== "lake") {
+      this.#fault("from.archive", `use lake() or lake("table")`);
+      return null;
+    }
+    // A topic's name may have dots and dashes, which would need quotes in every query.
+    const table = archive.table ?? String(from.topic).toLowerCase().replace(/[^a-z0-9_]/g, "_");
+    this.#check("from.archive", lakeTableFault(table));
+    if (this.#definition.to?.some?.((destination) => destination?.kind === "lake" && destination.table === table)) {
+      this.#fault("from.archive", `lake("${table}") is the table of the results, too: name another`);
+    }
+    return { table, flush: this.#flush("from.archive", archive.options) };
   }
 
   #schema(): AvroSchema | null {
-    const reference: AvroSchema | undefined = this.#definition.from?.options?.schema;
-    if (reference === undefined) {
-      this.#fault("from.schema", `name the records' schema: topic("..", { schema: "..", eventTime: ".." })`);
-      return null;
-    }
-    const schema = typeof reference === "string" ? this.#schemas.get(reference) : reference;
-    if (schema === undefined) {
-      const known = [...this.#schemas.keys()].join(", ") || "none";
-      this.#fault("from.schema", `there is no schemas/${reference}.avsc; schemas: ${known}`);
-      return null;
-    }
-    try {
-      const { kind } = parseSchema(schema);
-      if (kind === "record") return schema;
-      this.#fault("from.schema", `is an Avro ${kind}; a topic's schema must be a record`);
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      for (const { where, problem } of error.faults) this.#fault(`from.${where}`, problem);
-    }
+    const found = topicSchema(this.#definition.from?.options?.schema, { schemas: this.#schemas, where: "from" });
+    if ("schema" in found) return found.schema;
+    for (const { where, problem } of found.faults) this.#fault(where, problem);
     return null;
   }
 
@@ -225,22 +294,9 @@ class Planner {
   }
 
   #eventTime(fields: FieldSet): number {
-    const path = this.#definition.from?.options?.eventTime;
-    if (typeof path !== "string") {
-      this.#fault("from.eventTime", "name the field that says when a record happened");
-      return 0;
-    }
-    const found = fields.find(path);
-    if (typeof found === "string") {
-      this.#fault("from.eventTime", found);
-      return 0;
-    }
-    if (isEventTime(found.type)) return found.field;
-    const others = fields.like(isEventTime);
-    const problem = `${path} is a ${
-      showType(found.type)
-    }, not a timestamp, date or long (milliseconds); those are: ${others}`;
-    this.#fault("from.eventTime", problem);
+    const found = eventTimeField(fields, this.#definition.from?.options?.eventTime);
+    if (typeof found === "number") return found;
+    this.#fault("from.eventTime", found);
     return 0;
   }
 
@@ -279,10 +335,6 @@ class Planner {
       seen.add(name.toLowerCase());
     }
   }
-}
-
-function isEventTime({ type }: FieldType): boolean {
-  return type === "timestamp-millis" || type === "timestamp-micros" || type === "date" || type === "long";
 }
 
 function keyFault(path: string, type: FieldType): string | null {

@@ -2,12 +2,11 @@ import type { Plan } from "./plan.ts";
 
 /**
  * SHA-256 (hex) over the canonical JSON (object keys in order) of everything in a plan that decides results: not its name,
- * sinks, partitions, how often it publishes or when it stops for dead letters, and not the schema's documentation.
+ * sinks, archive, partitions, how often it publishes or when it stops for dead letters, and not the schema's documentation.
  */
 export async function fingerprintOf(plan: Omit<Plan, "fingerprint">): Promise<string> {
-  const { name: _name, sinks: _sinks, emitEveryMs: _emit, partitions: _partitions, deadLetters: _stop, ...deciders } =
-    plan;
-  const { where, schema, ...rest } = deciders;
+  const { name: _name, sinks: _sinks, archive: _archive, emitEveryMs: _emit, ...others } = plan;
+  const { partitions: _partitions, deadLetters: _stop, where, schema, ...rest } = others;
   const deciding = { ...rest, where: where && where.expression, schema: withoutDoc(schema) };
   const bytes = new TextEncoder().encode(canonicalJson(deciding));
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));

@@ -47,6 +47,12 @@ export function tableNameFault(name: unknown): string | null {
   } is not a table name: 1 to 63 of a-z, 0-9 and _, no digit first, with or without a schema before it`;
 }
 
+/** A folder of the lake and a name in SQL; a `_` in front would hide it from other readers. */
+export function lakeTableFault(name: unknown): string | null {
+  if (typeof name === "string" && /^[a-z][a-z0-9_]{0,62}$/.test(name)) return null;
+  return `${quote(name)} is not a name for a table of the lake: 1 to 63 of a-z, 0-9 and _, a letter first`;
+}
+
 function quote(name: unknown): string {
   return JSON.stringify(name) ?? String(name);
 }

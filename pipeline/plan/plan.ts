@@ -5,6 +5,7 @@
  * @module
  */
 import type { FieldType } from "../columns.ts";
+import { cassandraTarget } from "../sinks/cassandra/definition.ts";
 import type { Expression } from "./expression.ts";
 
 /** An Avro schema as JSON. */
@@ -38,7 +39,27 @@ export interface Selected {
 
 export type SinkSpec =
   | { readonly kind: "postgres"; readonly table: string }
-  | { readonly kind: "kafka"; readonly topic: string };
+  | { readonly kind: "kafka"; readonly topic: string }
+  | { readonly kind: "lake"; readonly table: string; readonly flush: FlushLimits }
+  /** Null: the keyspace of the settings; rows that stay. */
+  | {
+    readonly kind: "cassandra";
+    readonly table: string;
+    readonly keyspace: string | null;
+    readonly ttlSeconds: number | null;
+  };
+
+/** When rows that wait for the lake are committed: whichever comes first. */
+export interface FlushLimits {
+  readonly everyMs: number;
+  readonly rows: number;
+}
+
+/** A topic's raw records, kept in a table of the lake. */
+export interface ArchiveSpec {
+  readonly table: string;
+  readonly flush: FlushLimits;
+}
 
 export interface Plan {
   readonly name: string;
@@ -75,6 +96,14 @@ export interface Plan {
   readonly sinks: readonly SinkSpec[];
   /** Partitions to create the topic with, where it does not exist yet and the definition says so. */
   readonly partitions?: number;
+  /** The topic's raw records are kept, too. Does not decide results. */
+  readonly archive?: ArchiveSpec;
+}
+
+/** Where a sink writes to, by the name it has there. */
+export function targetOf(sink: SinkSpec): string {
+  if (sink.kind === "cassandra") return cassandraTarget(sink);
+  return sink.kind === "kafka" ? sink.topic : sink.table;
 }
 
 /** A column of the published result. */
@@ -82,6 +111,8 @@ export interface ResultColumn {
   readonly name: string;
   readonly type: FieldType;
   readonly role: "key" | "window_start" | "window_end" | "value" | "revision" | "final";
+  /** The text is JSON: of a delivered field that is an array, a map or a record. */
+  readonly isJson?: true;
 }
 
 /**

@@ -56,8 +56,9 @@ export class LocalShardHost implements ShardHost {
       if (!stop.signal.aborted) events.onFailed(error);
     });
     return {
-      flush: ({ raises, paused }) => {
+      flush: ({ raises, paused, perSecond }) => {
         fetcher.pause(paused);
+        shard.limit(perSecond ?? null);
         return Promise.resolve(shard.flush(raises));
       },
       close: async () => {

@@ -34,6 +34,7 @@ export class PartitionLedger {
   #highWatermark = -1;
   #timestampMs = -1;
   #quietMs = 0;
+  #hasSpoken = false;
 
   constructor(plan: Plan, saved: PartitionCheckpoint) {
     this.#plan = plan;
@@ -90,6 +91,16 @@ export class PartitionLedger {
     return this.#highWatermark >= 0 && this.#position >= this.#highWatermark && this.#quietMs >= this.#plan.idleAfterMs;
   }
 
+  /** For how long the broker had nothing new when it last answered, milliseconds. */
+  get quietMs(): number {
+    return this.#quietMs;
+  }
+
+  /** Whether a record of it was read since the start. */
+  get hasSpoken(): boolean {
+    return this.#hasSpoken;
+  }
+
   /** Whether an idle decision waits for the checkpoint that makes it binding. */
   get undecided(): boolean {
     return this.#raisedToMs > this.#savedRaiseMs;
@@ -136,6 +147,7 @@ export class PartitionLedger {
     this.#highWatermark = progress.highWatermark;
     this.#timestampMs = progress.timestampMs;
     this.#quietMs = progress.quietMs;
+    this.#hasSpoken ||= progress.consumed > 0;
     for (const redriven of progress.redriven) this.#redriven.push(redriven);
     for (const offset of progress.aside) this.#rewound?.note(offset);
     assertAddsUp(this.#plan, { partition: this.partition, position: this.#position, buckets: this.#buckets });

@@ -5,21 +5,24 @@ import { ConfigError, type ConflictError, UnavailableError } from "../errors.ts"
 import type { Buckets, LedgerEntry } from "../ledger.ts";
 import type { Cluster } from "../log/cluster.ts";
 import { OffsetOutOfRangeError } from "../log/fetcher.ts";
-import type { Plan } from "../plan/plan.ts";
+import { type Plan, targetOf } from "../plan/plan.ts";
 import type { PaneBatch } from "../operators/panes.ts";
 import type { ResultRows, SetAsideRecord, SetAsideSink, Sink, WriteOptions } from "../sinks/sink.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
+import { endsOf, type Until } from "./bounds.ts";
 import { DeadThreshold } from "./dead_threshold.ts";
-import { idleRaises } from "./idle.ts";
+import { IdleRaises } from "./idle.ts";
 import { Lookback } from "./lookback.ts";
 import type { PartitionLedger } from "./partition_ledger.ts";
 import { topicChange } from "./topic_change.ts";
 import { Rate } from "./rate.ts";
 import { recompute } from "./recompute.ts";
 import { leastWatermark, restore, type Restored } from "./restore.ts";
+import type { Settled } from "./settled.ts";
 import type { ShardFlush } from "./shard.ts";
 import type { ShardHandle, ShardHost } from "./shard_host.ts";
 import type { PipelineState, PipelineStatus } from "./status.ts";
+import { isFinal } from "./supervisor.ts";
 import { WindowState } from "./window_state.ts";
 
 /** Time between two epochs: how long a closed window waits at most before it is published. */
@@ -62,6 +65,18 @@ export interface RunnerDeps {
   readonly onSaved: (ledger: readonly LedgerEntry[]) => void;
 }
 
+/** Results that are not durable in the sinks, at one moment. */
+export interface Unsettled {
+  /** By partition, the offset after the last record that counts in them. */
+  readonly positions: ReadonlyMap<number, number>;
+  /** -Infinity while a partition has none. */
+  readonly watermarkMs: number;
+  /** Early rows of all open windows. */
+  readonly open: ResultRows;
+  /** Rows being written, early ones among them; null when none are. */
+  readonly underWay: ResultRows | null;
+}
+
 /**
  * Runs one pipeline: gathers what the shards read at every epoch, keeps the open windows, publishes, saves checkpoints.
  *
@@ -96,8 +111,17 @@ export class PipelineRunner {
   #epoch = 0;
   #rowsWritten = 0;
   #checkpointAtMs: number | null = null;
+  #settled: Settled | null = null;
+  /** Whether all that the restored state closes was published since. */
+  #isPublished = false;
+  #limitPerSecond: number | null = null;
+  /** Of a bounded run the offsets it ends at, by partition; null of one that goes on. */
+  #ends: ReadonlyMap<number, number> | null = null;
   /** When the epoch now being written was gathered, by the monotonic clock; null between two. */
   #writingSince: number | null = null;
+  #idleRaises: IdleRaises;
+  /** Rows on their way to the sinks: those that are final are not among the open windows any more. */
+  #underWay: ResultRows | null = null;
   #rateIn = new Rate();
   #rateOut = new Rate();
   /** Ends the pause between two epochs. A new one is made before an epoch, so that what comes during it is not forgotten. */
@@ -107,14 +131,17 @@ export class PipelineRunner {
     this.plan = plan;
     this.#deps = deps;
     this.#windows = new WindowState(plan);
+    this.#idleRaises = new IdleRaises(plan);
   }
 
   /**
-   * Runs from the last checkpoint until the signal ends it, with a last epoch and checkpoint at the end.
+   * Runs from the last checkpoint until the signal ends it, with a last epoch and checkpoint at the end. With `until` it ends by
+   * itself, as if stopped there, once it has read every record before: what was committed by the call (`"latest"`), or the records
+   * before the first with that Kafka timestamp (milliseconds since the epoch).
    *
    * @throws whatever stops it; start it again to resume from the checkpoint
    */
-  async run(signal: AbortSignal): Promise<void> {
+  async run(signal: AbortSignal, { until }: { readonly until?: Until } = {}): Promise<void> {
     this.prepare();
     this.#writingSince = null;
     this.#rateIn = new Rate();
@@ -135,6 +162,11 @@ export class PipelineRunner {
     const shards: ShardHandle[] = [];
     try {
       const { checkpoint, lookback } = await this.#restore(signal);
+      const { topic } = this.plan;
+      const partitions = this.#partitions.map(({ partition }) => partition);
+      this.#ends = until === undefined
+        ? null
+        : await this.#askBrokers(signal, (cluster) => endsOf(cluster, { topic, partitions, until }));
       await this.#resumeSinks(checkpoint, writing.signal);
       await this.#openShards(shards, { writing, lookback });
       this.#state = "running";
@@ -150,7 +182,7 @@ export class PipelineRunner {
         for (const ledger of this.#partitions) ledger.revert();
         return;
       }
-      this.#state = error instanceof UnavailableError ? "waiting" : "failed";
+      this.#state = isFinal(error) ? "failed" : "waiting";
       this.#reason = (error as Error).message;
       this.#lastError = { atMs: this.#deps.clock.now(), message: this.#reason };
       throw error;
@@ -170,10 +202,16 @@ export class PipelineRunner {
   }
 
   /** Says that it rests, whatever it waited for: it was stopped. */
-  rest(): void {
+  rest(reason: string | null = null): void {
     this.#state = "stopped";
-    this.#reason = null;
+    this.#reason = reason;
     this.#waiting.clear();
+  }
+
+  /** Reads so many records per second at most from now on; null for as fast as it goes. @throws RangeError unless above 0 */
+  limit(perSecond: number | null): void {
+    if (perSecond !== null && !(perSecond > 0)) throw new RangeError(`A limit is above 0, not ${perSecond}`);
+    this.#limitPerSecond = perSecond;
   }
 
   /** Stops at once, because another process owns the pipeline now: nothing more is written. */
@@ -202,7 +240,13 @@ export class PipelineRunner {
     const starts = Map.groupBy(
       this.#partitions.map((ledger) => {
         const past = lookback.startAt(ledger.sample());
-        return { ...past, ...ledger.start, raises: [...past.raises!, ...ledger.decisions] };
+        const until = this.#ends?.get(ledger.partition);
+        return {
+          ...past,
+          ...ledger.start,
+          raises: [...past.raises!, ...ledger.decisions],
+          ...until === undefined ? {} : { until },
+        };
       }),
       ({ partition }) => partition % this.#deps.hosts.length,
     );
@@ -238,7 +282,7 @@ export class PipelineRunner {
       ask: (ask) => this.#askBrokers(ended.signal, ask),
     }).then((error) => grown = error);
     try {
-      while (!signal.aborted) {
+      while (!signal.aborted && (this.#ends === null || this.#atEnd().length < this.#partitions.length)) {
         await Promise.race([this.#pause(EPOCH_MS, signal), this.#poked.promise]);
         this.#poked = Promise.withResolvers();
         writing.throwIfAborted();
@@ -297,6 +341,7 @@ export class PipelineRunner {
       epoch: this.#epoch,
       checkpointAtMs: this.#checkpointAtMs,
       buckets: this.#buckets(),
+      limitPerSecond: this.#limitPerSecond,
       inFlight: this.ledger().reduce((sum, { inFlight }) => sum + inFlight, 0),
       partitions,
       definition: describe(this.plan),
@@ -313,6 +358,24 @@ export class PipelineRunner {
     return `results have been on their way to ${this.#deps.sink.name} for ${Math.round(seconds)} s without an answer`;
   }
 
+  /**
+   * The results of what was read until now that no sink has durably yet: the windows that are open, and the final rows on their
+   * way. With what the sinks have they are one state of the pipeline, that of `positions`.
+   */
+  unsettled(): Unsettled {
+    return {
+      positions: new Map(this.#partitions.map(({ partition, position }) => [partition, position])),
+      watermarkMs: this.#watermarkMs(),
+      open: this.#windows.openRows(),
+      underWay: this.#underWay,
+    };
+  }
+
+  /** The last commit since the start; null before the first. Stays while the pipeline rests. */
+  settled(): Settled | null {
+    return this.#settled;
+  }
+
   /** Where every record ended, by partition. */
   ledger(): LedgerEntry[] {
     return this.#partitions.map((partition) => partition.entry());
@@ -325,6 +388,10 @@ export class PipelineRunner {
     const { checkpoint } = restored;
     this.#partitions = restored.partitions;
     this.#windows = restored.windows;
+    this.#idleRaises = new IdleRaises(plan);
+    this.#underWay = null;
+    this.#settled = null;
+    this.#isPublished = false;
     this.#generation = restored.generation;
     this.#topicId = restored.topicId;
     this.#floorMs = checkpoint?.floorMs ?? null;
@@ -344,13 +411,12 @@ export class PipelineRunner {
     { early, signal }: { early: boolean; signal: AbortSignal },
   ): Promise<void> {
     const { clock, setAside } = this.#deps;
-    const raises = idleRaises(this.#partitions, {
-      nowMs: clock.now(),
-      latestEndMs: this.#windows.latestEndMs,
-      plan: this.plan,
-    });
-    const paused = this.#aheadPartitions();
-    const flushes = await Promise.all(shards.map((shard) => shard.flush({ raises, paused })));
+    const { latestEndMs } = this.#windows;
+    const raises = this.#idleRaises.next(this.#partitions, { nowMs: clock.now(), latestEndMs });
+    const paused = [...this.#aheadPartitions(), ...this.#atEnd()];
+    // Each thread has its share.
+    const perSecond = this.#limitPerSecond === null ? {} : { perSecond: this.#limitPerSecond / shards.length };
+    const flushes = await Promise.all(shards.map((shard) => shard.flush({ raises, paused, ...perSecond })));
     this.#merge(flushes);
     this.#writingSince = clock.monotonic();
     this.#epoch++;
@@ -363,6 +429,7 @@ export class PipelineRunner {
     const aside = flushes.flatMap((flush) => flush.setAside);
     if (aside.length > 0) await setAside.write(aside, options);
     this.#writingSince = null;
+    this.#isPublished = true;
     const now = clock.monotonic();
     this.#rateIn.note(now, this.#buckets().consumed);
     this.#rateOut.note(now, this.#rowsWritten);
@@ -371,7 +438,9 @@ export class PipelineRunner {
 
   async #write(rows: ResultRows, options: WriteOptions): Promise<void> {
     if (rows.length === 0) return;
+    this.#underWay = rows;
     await this.#deps.sink.write(rows, options);
+    this.#underWay = null;
     this.#rowsWritten += rows.length;
     this.#deps.onRows(rows);
   }
@@ -489,18 +558,28 @@ export class PipelineRunner {
     if (samples.length > 0) await history.append(this.plan.name, samples);
     for (const sample of samples) this.#sampled.set(sample.partition, sample);
     this.#samples += samples.length;
-    await checkpoints.save(this.plan.name, {
-      fingerprint: this.plan.fingerprint,
+    // An idle decision closes windows only once it is saved.
+    const watermarkMs = this.#watermarkMs();
+    const state = {
       generation: this.#generation,
       floorMs: this.#floorMs,
-      finalBeforeMs: this.#finalBeforeMs,
       topicId: this.#topicId,
       epoch: this.#epoch,
       savedAtMs: clock.now(),
-      sinks: { results: sink.position(), setAside: setAside.position() },
       partitions: this.#partitions.map((partition) => partition.checkpoint()),
+    };
+    const redriven = state.partitions.map((partition) => partition.redriven.slice());
+    await checkpoints.save(this.plan.name, {
+      ...state,
+      fingerprint: this.plan.fingerprint,
+      finalBeforeMs: this.#finalBeforeMs,
+      sinks: { results: sink.position(), setAside: setAside.position() },
       panes: this.#windows.batches(),
     });
+    if (this.#isPublished) {
+      const partitions = state.partitions.map((partition, i) => ({ ...partition, redriven: redriven[i] }));
+      this.#settled = { ...state, watermarkMs, partitions };
+    }
     for (const partition of this.#partitions) partition.saved();
     this.#checkpointAtMs = clock.now();
     onSaved(this.ledger());
@@ -558,6 +637,14 @@ export class PipelineRunner {
     return this.#partitions.filter(({ watermarkMs }) => watermarkMs > limit).map(({ partition }) => partition);
   }
 
+  /** Partitions that a bounded run has read as far as it goes. */
+  #atEnd(): number[] {
+    const ends = this.#ends;
+    if (ends === null) return [];
+    return this.#partitions.filter(({ partition, position }) => position >= ends.get(partition)!)
+      .map(({ partition }) => partition);
+  }
+
   #buckets(): Buckets {
     const sum = (pick: (buckets: Buckets) => number) =>
       this.#partitions.reduce((total, { buckets }) => total + pick(buckets), 0);
@@ -587,6 +674,6 @@ function describe(plan: Plan): PipelineStatus["definition"] {
     groupBy: plan.groupBy.map(({ name }) => name),
     window: { kind: plan.window.kind, sizeMs: plan.window.sizeMs },
     select: Object.fromEntries(select),
-    sinks: plan.sinks.map((sink) => sink.kind === "postgres" ? `postgres ${sink.table}` : `kafka ${sink.topic}`),
+    sinks: plan.sinks.map((sink) => `${sink.kind} ${targetOf(sink)}`),
   };
 }

@@ -26,6 +26,7 @@ import { WHOLE_BATCH } from "../sinks/set_aside_headers.ts";
 import { tumblingStart } from "../windows/tumbling.ts";
 import { PartitionWatermark } from "../windows/watermark.ts";
 import { type PartitionProgress, PartitionState, REDRIVEN_MAX } from "./partition_state.ts";
+import { RateLimit } from "./rate_limit.ts";
 import { type RedrivenRow, redrivenRows } from "./redrive_headers.ts";
 import type { ShardTask } from "./shard_task.ts";
 
@@ -99,11 +100,14 @@ export class Shard {
   #setAsideBytes = 0;
   #flushed = Promise.withResolvers<void>();
   #turn: Promise<void> = Promise.resolve();
+  readonly #limit: RateLimit;
+  readonly #ending = new AbortController();
   #closed = false;
 
   constructor(task: ShardTask, options: ShardOptions) {
     const { plan, partitions } = task;
     this.plan = plan;
+    this.#limit = new RateLimit(options.clock, null);
     this.#task = task;
     this.#options = options;
     this.#columns = new Columns(plan.fields.map(({ type }) => type), CHUNK_ROWS);
@@ -173,6 +177,10 @@ export class Shard {
       if (this.#closed) return;
       more = scanner.scan(this.#records);
       const { length } = this.#records;
+      if (this.#limit.perSecond !== null && length > 0) {
+        await this.#limit.take(length, this.#ending.signal).catch(() => {});
+        if (this.#closed) return;
+      }
       if (length > 0) await this.#takeRows(state);
       for (const batch of scanner.unreadable.splice(0)) this.#setBatchAside(state, batch);
       state.position = scanner.nextOffset;
@@ -220,9 +228,15 @@ export class Shard {
     return { panes, partitions, setAside, reopened };
   }
 
-  /** Ends a `take` that waits for a flush, and takes nothing more. */
+  /** Takes so many records per second at most from here on; null for as fast as it goes. */
+  limit(perSecond: number | null): void {
+    if (perSecond !== this.#limit.perSecond) this.#limit.set(perSecond);
+  }
+
+  /** Ends a `take` that waits, and takes nothing more. */
   close(): void {
     this.#closed = true;
+    this.#ending.abort();
     this.#flushed.resolve();
   }
 

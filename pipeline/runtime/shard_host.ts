@@ -21,6 +21,8 @@ export interface FlushRequest {
   readonly raises: ReadonlyMap<number, number>;
   /** Partitions to leave unread until told otherwise, because they run too far ahead. */
   readonly paused: readonly number[];
+  /** Records per second at most, from here on; as fast as it goes where left out. */
+  readonly perSecond?: number;
 }
 
 export interface ShardHandle {

@@ -25,6 +25,7 @@ export type ToWorker =
     readonly request: number;
     readonly raises: ReadonlyMap<number, number>;
     readonly paused: readonly number[];
+    readonly perSecond?: number;
   }
   | { readonly kind: "close"; readonly shard: number; readonly request: number };
 

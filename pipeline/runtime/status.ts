@@ -20,6 +20,7 @@ export interface PartitionStatus {
   readonly idle: boolean;
 }
 
+/** `waiting` goes on by itself, as soon as it can; `failed` has to be started by hand, once the reason is mended. */
 export type PipelineState = "starting" | "running" | "waiting" | "failed" | "stopped";
 
 export interface PipelineStatus {
@@ -47,6 +48,8 @@ export interface PipelineStatus {
   /** When the last checkpoint was saved, milliseconds since the epoch; null if none yet. */
   readonly checkpointAtMs: number | null;
   readonly buckets: Buckets;
+  /** Records per second that it reads at most; null for as fast as it goes. */
+  readonly limitPerSecond: number | null;
   /** How many of `buckets.consumed` were read since the last commit. */
   readonly inFlight: number;
   readonly partitions: readonly PartitionStatus[];

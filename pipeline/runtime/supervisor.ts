@@ -48,7 +48,8 @@ export async function supervise(
   return true;
 }
 
-function isFinal(error: unknown): boolean {
+/** Whether no retry mends it: what failed so rests until it is started by hand. */
+export function isFinal(error: unknown): boolean {
   return error instanceof ConfigError || error instanceof ConflictError || error instanceof BrokenLedgerError ||
     (error as Error).name === OffsetOutOfRangeError.name;
 }

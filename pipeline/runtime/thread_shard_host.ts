@@ -33,7 +33,7 @@ export class ThreadShardHost implements ShardHost, AsyncDisposable {
       throw error;
     }
     return {
-      flush: async ({ raises, paused }) => (await this.#ask("flush", { shard, raises, paused }))!,
+      flush: async (request) => (await this.#ask("flush", { shard, ...request }))!,
       close: async () => {
         this.#events.delete(shard);
         if (this.#worker) await this.#ask("close", { shard });

@@ -143,6 +143,16 @@ export class WindowState {
     return { columns: this.columns, length: values[0].length, values };
   }
 
+  /** Rows of all open panes as they are now, early ones; of windows before the floor there are none. They stay. */
+  openRows(): ResultRows {
+    const values: ResultValue[][] = this.columns.map(() => []);
+    for (const [start, { panes }] of this.#windows) {
+      if (start < this.#floorMs) continue;
+      for (let slot = 0; slot < panes.length; slot++) this.#row(values, panes, { slot, start, final: false });
+    }
+    return { columns: this.columns, length: values[0].length, values };
+  }
+
   /** Final rows of the panes with these keys and windows, all of which are here; they stay. */
   rowsOf(batches: readonly PaneBatch[]): ResultRows {
     const values: ResultValue[][] = this.columns.map(() => []);

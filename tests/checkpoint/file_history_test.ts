@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Disk, systemDisk } from "../../pipeline/checkpoint/disk.ts";
+import { type Disk, systemDisk } from "../../pipeline/disk.ts";
 import { FileHistoryStore } from "../../pipeline/checkpoint/file_history.ts";
 import { PipelineFolders } from "../../pipeline/checkpoint/pipeline_folders.ts";
 import type { Sample } from "../../pipeline/checkpoint/history.ts";

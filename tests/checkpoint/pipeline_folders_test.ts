@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Checkpoint } from "../../pipeline/checkpoint/checkpoint.ts";
-import { type Disk, systemDisk } from "../../pipeline/checkpoint/disk.ts";
+import { type Disk, systemDisk } from "../../pipeline/disk.ts";
 import { FileHistoryStore } from "../../pipeline/checkpoint/file_history.ts";
 import { FileCheckpointStore } from "../../pipeline/checkpoint/file_store.ts";
 import type { Sample } from "../../pipeline/checkpoint/history.ts";

@@ -72,6 +72,8 @@ for (const [name, codec] of Object.entries(CODECS)) {
       const { success, stderr } = await child.output();
       assert.ok(success, new TextDecoder().decode(stderr));
       const { records, unreadable, codecs } = await readTopic(broker, "t", LINES.length);
+      // A batch that does not get smaller, as one of a single record, is sent as it is.
+      codecs.delete(0);
       assert.deepEqual([...codecs], [codec]);
       assert.deepEqual(unreadable, []);
       assert.deepEqual(records.map(({ value }) => new TextDecoder().decode(value!)), LINES);

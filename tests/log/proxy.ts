@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from "../../pipeline/clock.ts";
 
-/** What becomes of bytes on their way: passed on, half of them and then the end, the end at once, kept for ever, or a while. */
-export type Fate = "pass" | "half" | "cut" | "swallow" | "hold";
+/** What becomes of bytes on their way: passed on, all or half of them and then the end, the end at once, kept for ever, or a while. */
+export type Fate = "pass" | "last" | "half" | "cut" | "swallow" | "hold";
 
 /** A TCP proxy that does to a connection what networks do. */
 export class Proxy implements AsyncDisposable {
@@ -18,6 +18,7 @@ export class Proxy implements AsyncDisposable {
   /** What is held is passed on when this resolves. */
   held: Promise<void> = Promise.resolve();
   connections = 0;
+  #isListening = true;
   /** A chunk is then one request or answer of the Kafka protocol, and not what the network makes of them. */
   byFrame = false;
 
@@ -34,8 +35,14 @@ export class Proxy implements AsyncDisposable {
     for (const connection of [...this.#open]) this.#close(connection);
   }
 
+  /** Refuses new connections from here on; the open ones stay. */
+  refuse(): void {
+    if (this.#isListening) this.#listener.close();
+    this.#isListening = false;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#listener.close();
+    this.refuse();
     this.cut();
     while (this.#running.size > 0) await Promise.all(this.#running);
   }

@@ -141,7 +141,7 @@ const everywhere = (...values: string[]) => Array.from({ length: PARTITIONS }, (
 
 /** Waits until a thing that takes a while is so. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 30_000;
+  const giveUpAt = performance.now() + 60_000;
   while (!await isSo()) {
     assert.ok(performance.now() < giveUpAt, "it does not become so");
     await systemClock.sleep(50);

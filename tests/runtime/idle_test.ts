@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { idleRaises } from "../../pipeline/runtime/idle.ts";
+import { IdleRaises } from "../../pipeline/runtime/idle.ts";
 import { PartitionLedger } from "../../pipeline/runtime/partition_ledger.ts";
 import { Rate } from "../../pipeline/runtime/rate.ts";
 import { eventPlan } from "./logs.ts";
@@ -35,8 +35,14 @@ function ledgerOf({ watermark, quietMs, lag = 0 }: Given, partition: number): Pa
   return ledger;
 }
 
-function raises(partitions: readonly Given[], { nowMs = 1e9, latestEndMs = 9_000 } = {}): [number, number][] {
-  return [...idleRaises(partitions.map(ledgerOf), { nowMs, latestEndMs, plan })];
+/** What is raised when the partitions tell this, after they told `before`: that all have just spoken, unless given. */
+function raises(
+  partitions: readonly Given[],
+  { nowMs = 1e9, latestEndMs = 9_000, before = partitions.map((one) => ({ ...one, quietMs: 0 })) } = {},
+): [number, number][] {
+  const idle = new IdleRaises(plan);
+  assert.deepEqual([...idle.next(before.map(ledgerOf), { nowMs, latestEndMs: -Infinity })], []);
+  return [...idle.next(partitions.map(ledgerOf), { nowMs, latestEndMs })];
 }
 
 const IDLE = plan.idleAfterMs;
@@ -56,6 +62,32 @@ Deno.test("a partition that has records unread, or was silent for less than allo
   assert.deepEqual(raises([speaking, { watermark: 1_000, quietMs: 10 * IDLE, lag: 1 }]), []);
   assert.deepEqual(raises([speaking, { watermark: 1_000, quietMs: IDLE - 1 }]), []);
   assert.deepEqual(raises([speaking, { watermark: -Infinity, quietMs: IDLE }]), [[1, 7_000]]);
+});
+
+Deno.test("the first partition to speak again takes no other with it, until that was silent beside it for as long as any", () => {
+  const first = { watermark: 7_800, quietMs: 0 };
+  const silentFor = (quietMs: number) => [first, { watermark: -Infinity, quietMs }];
+  const before = silentFor(3 * IDLE);
+  assert.deepEqual(raises(silentFor(3 * IDLE), { before }), []);
+  assert.deepEqual(raises(silentFor(4 * IDLE - 1), { before }), []);
+  assert.deepEqual(raises(silentFor(4 * IDLE), { before }), [[1, 7_000]]);
+  assert.deepEqual(raises(silentFor(IDLE), { before }), [[1, 7_000]], "it spoke in between");
+});
+
+Deno.test("each silence of all begins anew", () => {
+  const idle = new IdleRaises(plan);
+  const next = (
+    ...quiet: number[]
+  ) => [...idle.next(quiet.map((quietMs, n) => ledgerOf({ watermark: 7_800 - 7_000 * n, quietMs }, n)), {
+    nowMs: 1e9,
+    latestEndMs: -Infinity,
+  })];
+  assert.deepEqual(next(0, IDLE / 2), []);
+  assert.deepEqual(next(0, IDLE), [], "half of it was before the first record");
+  assert.deepEqual(next(0, 1.5 * IDLE), [[1, 7_000]]);
+  assert.deepEqual(next(IDLE, 3 * IDLE), []);
+  assert.deepEqual(next(0, 3 * IDLE), []);
+  assert.deepEqual(next(0, 4 * IDLE), [[1, 7_000]]);
 });
 
 Deno.test("nothing follows a partition that may still begin anywhere", () => {

@@ -53,6 +53,9 @@ export class RunnerBench {
     return Object.assign(other, { saved: this.saved, samples: this.samples, earliest: this.earliest });
   }
 
+  /** The first offset of each partition whose record is as late as a time; -1 where none is. */
+  readonly offsetsAt = new Map<number, readonly number[]>();
+
   constructor(plan: Plan, partitions: readonly (readonly (readonly Event[])[])[]) {
     this.plan = plan;
     this.logs = partitions.map(() => new PartitionLog());
@@ -126,11 +129,15 @@ export class RunnerBench {
         this.step("leaders");
         return Promise.resolve({ topic: "t", id: this.topicId, leaders: this.logs.map(() => 1) });
       },
-      offsets: (_: string, partitions: number[], position: "earliest" | "latest") =>
+      offsets: (_: string, partitions: number[], position: "earliest" | "latest" | number) =>
         Promise.resolve(
           new Map(partitions.map((partition) => [
             partition,
-            position === "earliest" ? this.earliestOf(partition) : this.logs[partition].end,
+            position === "earliest"
+              ? this.earliestOf(partition)
+              : position === "latest"
+              ? this.logs[partition].end
+              : this.offsetsAt.get(position)?.[partition] ?? -1,
           ])),
         ),
       close: () => Promise.resolve(),
@@ -185,10 +192,10 @@ export class RunnerBench {
   }
 
   /** Starts a runner; `stop` ends it as Ctrl-C does. */
-  start(deps: Partial<RunnerDeps> = {}) {
+  start(deps: Partial<RunnerDeps> = {}, options: Parameters<PipelineRunner["run"]>[1] = {}) {
     const ended = new AbortController();
     const runner = this.runner(deps);
-    const result = runner.run(ended.signal).then(() => null, (error: Error) => error);
+    const result = runner.run(ended.signal, options).then(() => null, (error: Error) => error);
     return {
       runner,
       result,

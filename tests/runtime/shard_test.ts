@@ -311,3 +311,37 @@ Deno.test("a shard that waits for a flush can be closed", async () => {
   await shard.take(log.fetch(0, 0, 1));
   assert.ok(shard.positionOf(0) < log.end);
 });
+
+Deno.test("a limit slows reading down to so many records a second, and is lifted while records wait by it", async () => {
+  const clock = new VirtualClock();
+  const log = new PartitionLog();
+  const CHUNK = 2_048;
+  log.append(Array.from({ length: 5 * CHUNK }, (_, i) => recordOf(encode({ k: "a", v: 1, at: i }), 0)));
+  const shard = shardOf(plain, { clock });
+  shard.limit(1_000);
+  let isRead = false;
+  const reading = shard.take(log.fetch(0, 0, 1)).then(() => isRead = true);
+  const positions: number[] = [];
+  for (let second = 0; second < 4; second++) {
+    await clock.pass(second === 0 ? 0 : 1_100);
+    positions.push(of(shard.flush(new Map())).position);
+  }
+  // What is taken first is owed: the next chunk waits for 2.048 s.
+  assert.deepEqual(positions, [CHUNK, CHUNK, 2 * CHUNK, 2 * CHUNK]);
+  assert.equal(isRead, false);
+  shard.limit(null);
+  await reading;
+  assert.equal(of(shard.flush(new Map())).position, 5 * CHUNK);
+});
+
+Deno.test("a shard that waits by its limit is closed at once", async () => {
+  const clock = new VirtualClock();
+  const log = new PartitionLog();
+  log.append(Array.from({ length: 10_000 }, (_, i) => recordOf(encode({ k: "a", v: 1, at: i }), 0)));
+  const shard = shardOf(plain, { clock });
+  shard.limit(1);
+  const reading = shard.take(log.fetch(0, 0, 1));
+  await clock.settle();
+  shard.close();
+  await reading;
+});

@@ -1,4 +1,4 @@
-import type { Disk, DiskFile } from "../../pipeline/checkpoint/disk.ts";
+import type { Disk, DiskFile } from "../../pipeline/disk.ts";
 import type { Random } from "./random.ts";
 
 /** Awaited before and after all that a process asks of the disk; throws, or never resolves, to end it there. */

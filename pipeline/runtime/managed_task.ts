@@ -1,7 +1,11 @@
 import type { Clock } from "../clock.ts";
 import { supervise } from "./supervisor.ts";
 
-export interface ManagedPipelineOptions {
+export interface ManagedTaskOptions {
+  /** What it is, for the log: `pipeline` unless told. */
+  readonly what?: "pipeline" | "source" | "delivery";
+  /** It does not run until it is started by hand. */
+  readonly isAtRest?: boolean;
   readonly clock: Clock;
   readonly log: (level: "info" | "warn" | "error", message: string) => void;
   /** One run, until the signal; called again after failures that pass, and after `start`. */
@@ -11,13 +15,13 @@ export interface ManagedPipelineOptions {
 }
 
 /**
- * Keeps a pipeline running until it is stopped by hand, given up, or the process ends; and lets it be started again.
+ * Keeps a pipeline, a source or a delivery running until it is stopped by hand, given up, or the process ends; and lets it be started again.
  *
  *     running ⇄ resting (stopped by hand, or given up because no retry mends what is wrong)
  */
-export class ManagedPipeline {
+export class ManagedTask {
   readonly name: string;
-  readonly #options: ManagedPipelineOptions;
+  readonly #options: ManagedTaskOptions;
   /** Ends the run, which is under way or about to begin; null at rest. */
   #stop: AbortController | null = null;
   #wake = Promise.withResolvers<void>();
@@ -27,7 +31,7 @@ export class ManagedPipeline {
   /** Commands take turns: a rewind must not meet a start. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(name: string, options: ManagedPipelineOptions) {
+  constructor(name: string, options: ManagedTaskOptions) {
     this.name = name;
     this.#options = options;
   }
@@ -45,7 +49,7 @@ export class ManagedPipeline {
   /** Runs until the signal. */
   async run(signal: AbortSignal): Promise<void> {
     const ended = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-    this.#stop = new AbortController();
+    if (!this.#options.isAtRest) this.#stop = new AbortController();
     while (!signal.aborted) {
       if (this.#stop) await this.#runOnce(AbortSignal.any([signal, this.#stop.signal]));
       else await Promise.race([this.#wake.promise, ended]);
@@ -55,9 +59,9 @@ export class ManagedPipeline {
   }
 
   async #runOnce(signal: AbortSignal): Promise<void> {
-    const { clock, log, run, onRest } = this.#options;
+    const { clock, log, run, onRest, what = "pipeline" } = this.#options;
     this.#isGivenUp = false;
-    const isWhole = await supervise(`pipeline ${this.name}`, run, { clock, log, signal });
+    const isWhole = await supervise(`${what} ${this.name}`, run, { clock, log, signal });
     this.#isGivenUp = !isWhole;
     if (isWhole) onRest?.();
     this.#rest();

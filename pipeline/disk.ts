@@ -1,10 +1,10 @@
 /**
- * The few things that checkpoints ask of a file system, each a point where a machine can stop. The simulation puts a disk in
+ * The few things that checkpoints and journals ask of a file system, each a point where a machine can stop. The simulation puts a disk in
  * its place that loses what was not synced.
  *
  * @module
  */
-import { syncFolder } from "../sync_folder.ts";
+import { syncFolder } from "./sync_folder.ts";
 
 /** An open file. What was written is safe from a power cut once `sync` resolved. */
 export interface DiskFile extends Disposable {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ConfigError } from "../../pipeline/errors.ts";
-import { ManagedPipeline } from "../../pipeline/runtime/managed_pipeline.ts";
+import { ManagedTask } from "../../pipeline/runtime/managed_task.ts";
 import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 /** A pipeline whose runs last until they are ended, or fail when told. */
@@ -9,7 +9,7 @@ function setup() {
   const ended = new AbortController();
   const events: string[] = [];
   let fail: (error: Error) => void = () => {};
-  const pipeline = new ManagedPipeline("p", {
+  const pipeline = new ManagedTask("p", {
     clock,
     log: (level) => events.push(level),
     onRest: () => events.push("rests"),
