@@ -39,11 +39,15 @@ export interface Outage {
 }
 
 export interface ContractOptions {
+  /** A client library's own timers outlive an outage for some seconds, closed or not: nothing is said of them. */
+  readonly leavesTimers?: boolean;
   /** Why nothing can take the other side away; the cases about it are then left out, and this is printed. */
   readonly noOutage?: string;
   /** Why an older owner can write still, and why no answer can get lost: as above. */
   readonly noFence?: string;
   readonly noLostAnswer?: string;
+  /** Early rows are dropped, so every row of the suite is a final one. */
+  readonly finalOnly?: true;
 }
 
 /** Makes an empty destination and a sink over it. */
@@ -89,7 +93,7 @@ export function resultRows(columns: readonly ResultColumn[], rows: readonly (rea
   return { columns, length: rows.length, values: columns.map((_, index) => rows.map((row) => row[index])) };
 }
 
-function row(fields: Row): ResultValue[] {
+function makeRow(fields: Row): ResultValue[] {
   const { account = "a-1", shard = 1, start = START, total = "12.50", revision = 1, final = false } = fields;
   return [account, shard, start, start + MINUTE, total, revision, final];
 }
@@ -136,9 +140,15 @@ function write(sink: Sink, rows: readonly (readonly ResultValue[])[], options: {
 
 /** Registers one test per promise of {@linkcode Sink} for the implementation called `name`. */
 export function sinkContract(name: string, make: MakeSubject, options: ContractOptions = {}): void {
-  const { noOutage, noFence, noLostAnswer } = options;
-  const test = (sentence: string, body: (subject: Subject) => Promise<void>, columns = COLUMNS) =>
-    Deno.test(`${name}: ${sentence}`, async () => {
+  const { noOutage, noFence, noLostAnswer, finalOnly = false, leavesTimers = false } = options;
+  const row = (fields: Row) => makeRow(finalOnly ? { ...fields, final: true } : fields);
+  const test = (
+    sentence: string,
+    body: (subject: Subject) => Promise<void>,
+    columns = COLUMNS,
+    sanitizers: { readonly sanitizeOps?: boolean; readonly sanitizeResources?: boolean } = {},
+  ) =>
+    Deno.test(`${name}: ${sentence}`, sanitizers, async () => {
       await using subject = await make(columns);
       await subject.sink.resume(null, { signal: live });
       await body(subject);
@@ -252,7 +262,7 @@ export function sinkContract(name: string, make: MakeSubject, options: ContractO
   }, TYPED);
 
   test("a pipeline without keys has one row per window", async ({ sink, read }) => {
-    const first = [START, START + MINUTE, 1, false];
+    const first = [START, START + MINUTE, 1, finalOnly];
     const second = [START + MINUTE, START + 2 * MINUTE, 5, true];
     await write(sink, [first, second], { columns: KEYLESS });
     const newer = [START, START + MINUTE, 2, true];
@@ -350,6 +360,15 @@ export function sinkContract(name: string, make: MakeSubject, options: ContractO
     assertRows(await read(), [...again, row({ account: "c", revision: 1e12 + 1 })]);
   });
 
+  if (finalOnly) {
+    test("early rows are dropped, and leave no trace", async ({ sink, read }) => {
+      const final = makeRow({ account: "a", revision: 2, final: true });
+      await write(sink, [makeRow({ account: "a" }), final, makeRow({ account: "b", revision: 9 })]);
+      await write(sink, [makeRow({ account: "a", revision: 3 })]);
+      assertRows(await read(), [final]);
+    });
+  }
+
   if (noFence !== undefined) console.log(`${name}: the cases about older owners are left out: ${noFence}`);
   else {
     test("an older owner's write is refused and leaves nothing, whatever its size", async (subject) => {
@@ -409,11 +428,16 @@ export function sinkContract(name: string, make: MakeSubject, options: ContractO
 
   if (noOutage !== undefined) return console.log(`${name}: the cases about outages are left out: ${noOutage}`);
   const outageTest = (sentence: string, body: (subject: Subject & { readonly outage: Outage }) => Promise<void>) =>
-    test(sentence, async (subject) => {
-      const { outage } = subject;
-      assert.ok(outage, "the subject has no outage, and the suite was not told why");
-      await body({ ...subject, outage });
-    });
+    test(
+      sentence,
+      async (subject) => {
+        const { outage } = subject;
+        assert.ok(outage, "the subject has no outage, and the suite was not told why");
+        await body({ ...subject, outage });
+      },
+      COLUMNS,
+      leavesTimers ? { sanitizeOps: false, sanitizeResources: false } : {},
+    );
 
   outageTest(
     "a write broken off in the middle and repeated ends as if written once",

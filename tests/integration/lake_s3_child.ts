@@ -1,0 +1,16 @@
+/** Uses a store under a set of permissions: commits, takes a large file in, and has it back. */
+import { join } from "node:path";
+import { createS3Store } from "../../pipeline/sinks/lake/s3/s3_store.ts";
+
+const { url, s3, folder } = JSON.parse(Deno.args[0]);
+const own = join(folder, crypto.randomUUID());
+await using store = createS3Store({ url, s3, folder: own, cacheBytes: 2 ** 30 });
+const key = `${crypto.randomUUID()}.json`;
+const commits = [await store.putIfAbsent(key, new Uint8Array([1])), await store.putIfAbsent(key, new Uint8Array([2]))];
+const path = join(store.scratch, "x.parquet");
+await Deno.writeFile(path, new Uint8Array(20_000_000));
+await store.take(path, "t/x.parquet");
+using files = await store.local(["t/x.parquet"]);
+const { size } = await Deno.stat(files.paths[0]);
+await store.remove([key, "t/x.parquet"]);
+console.log(...commits, size);
