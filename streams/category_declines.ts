@@ -1,4 +1,4 @@
-import { count, kafka, max, pipeline, postgres, sum, topic, tumbling } from "../pipeline/mod.ts";
+import { count, kafka, lake, max, pipeline, postgres, sum, topic, tumbling } from "../pipeline/mod.ts";
 
 /** Declined payments by kind of merchant and currency, minute by minute. */
 export default pipeline({
@@ -8,5 +8,5 @@ export default pipeline({
   groupBy: ["category", "currency"],
   window: tumbling("1 minute"),
   select: { n: count(), refused: sum("amount"), largest: max("amount") },
-  to: [postgres("category_declines"), kafka("category-declines")],
+  to: [postgres("category_declines"), kafka("category-declines"), lake("category_declines")],
 });
