@@ -3,9 +3,10 @@
  *
  * @module
  */
-import postgres from "postgres";
+import type postgres from "postgres";
 import { UnavailableError } from "../errors.ts";
 import type { ResultColumn } from "../plan/plan.ts";
+import { postgresClient } from "../postgres_client.ts";
 import type { Fence } from "./ownership.ts";
 import { CopyEncoder } from "./postgres_binary.ts";
 import { chunks } from "./postgres_chunks.ts";
@@ -77,15 +78,11 @@ export async function createPostgresSink(options: PostgresSinkOptions): Promise<
 }
 
 function connect(url: string, prepare: boolean): postgres.Sql {
-  return postgres(url, {
-    max: 1,
+  return postgresClient(url, {
     prepare,
     connect_timeout: CONNECT_SECONDS_MAX,
     // The caller's retry waits, with its own back-off; two of them would multiply.
     backoff: () => 0,
-    // The list of types is for arrays of JavaScript values; this sink writes array literals itself.
-    fetch_types: false,
-    onnotice: () => {},
     connection: { application_name: "tailrace" },
   });
 }

@@ -10,12 +10,14 @@
  *
  *     digit count int16 | weight of the first int16 | sign uint16 (0x4000 negative) | scale int16 | digit int16 | ...
  *
- * Source: PostgreSQL documentation, "COPY, Binary Format"; src/backend/utils/adt/numeric.c, numeric_recv.
+ * jsonb is a version, int8 = 1, and the text.
+ *
+ * Source: PostgreSQL documentation, "COPY, Binary Format"; src/backend/utils/adt/numeric.c, numeric_recv; jsonb.c, jsonb_recv.
  *
  * @module
  */
 import type { FieldType } from "../columns.ts";
-import { storableText } from "./postgres_text.ts";
+import { storableJson, storableText } from "./postgres_text.ts";
 import type { ResultRows, ResultValue } from "./sink.ts";
 
 const SIGNATURE = Uint8Array.of(0x50, 0x47, 0x43, 0x4f, 0x50, 0x59, 0x0a, 0xff, 0x0d, 0x0a, 0x00);
@@ -32,6 +34,7 @@ const EXACT_MS_MAX = 2 ** 53 / 1000 - EPOCH_MS;
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 const NEGATIVE = 0x4000;
+const JSONB_VERSION = 1;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Thrown for a value that has no binary form; the upsert will say in words what is wrong with it. */
@@ -44,7 +47,7 @@ export class CopyEncoder {
   /** Rows `[from, to)`, valid until the next call; null when a value cannot be encoded. */
   encode(rows: ResultRows, from: number, to: number): Uint8Array | null {
     const out = this.#out;
-    const writers = rows.columns.map(({ type }) => writerOf(type));
+    const writers = rows.columns.map(({ type, isJson }) => isJson ? writeJson : writerOf(type));
     out.start();
     try {
       for (let row = from; row < to; row++) {
@@ -62,6 +65,10 @@ export class CopyEncoder {
     out.int16(-1);
     return out.bytes.subarray(0, out.length);
   }
+}
+
+function writeJson(out: CopyBuffer, value: Exclude<ResultValue, null>): void {
+  out.json(value as string);
 }
 
 function writerOf(type: FieldType): (out: CopyBuffer, value: Exclude<ResultValue, null>) => void {
@@ -182,6 +189,15 @@ class CopyBuffer {
     const { written } = this.#text.encodeInto(storable, this.bytes.subarray(this.length + 4));
     this.#view.setInt32(this.length, written);
     this.length += 4 + written;
+  }
+
+  json(value: string): void {
+    const storable = storableJson(value);
+    this.#room(5 + 3 * storable.length);
+    const { written } = this.#text.encodeInto(storable, this.bytes.subarray(this.length + 5));
+    this.#view.setInt32(this.length, written + 1);
+    this.bytes[this.length + 4] = JSONB_VERSION;
+    this.length += 5 + written;
   }
 
   sized(value: Uint8Array): void {

@@ -14,3 +14,12 @@ export function storableText(text: string): string {
   if (!UNSTORABLE.test(text)) return text;
   return text.replace(UNSTORABLE_ALL, (character) => character === "\0" ? "\u2400" : `\u2410${character}`);
 }
+
+/** JSON as PostgreSQL's jsonb can store it: as `storableText`, and U+0000 written as an escape becomes its picture, too. */
+export function storableJson(text: string): string {
+  const storable = storableText(text);
+  // A backslash before another is no escape of what follows the two.
+  return storable.includes("\\u0000")
+    ? storable.replace(/\\(\\|u0000)/g, (escape) => escape === "\\\\" ? escape : "\\u2400")
+    : storable;
+}

@@ -56,11 +56,18 @@ export async function untilAvailable<T>(
 
 /** A sink whose writes wait until `sink` takes them. */
 export function withRetry(sink: Sink, options: RetryOptions = {}): Sink {
+  const { delivered } = sink;
   return {
     name: sink.name,
     resume: (position, { signal }) => untilAvailable(() => sink.resume(position, { signal }), { ...options, signal }),
     position: () => sink.position(),
     write: (rows, write) => untilAvailable(() => sink.write(rows, write), { ...options, signal: write.signal }),
+    ...(delivered
+      ? {
+        delivered: (partition, { signal }) =>
+          untilAvailable(() => delivered.call(sink, partition, { signal }), { ...options, signal }),
+      }
+      : {}),
     [Symbol.asyncDispose]: () => Promise.resolve(sink[Symbol.asyncDispose]()),
   };
 }

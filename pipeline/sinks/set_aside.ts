@@ -35,6 +35,8 @@ export interface SetAsideOptions {
   readonly pipeline: string;
   /** The topic that the pipeline reads; those beside it must exist. */
   readonly topic: string;
+  /** For whoever has no windows: only `<topic>.dead` is needed then. */
+  readonly isDeadOnly?: boolean;
   /** Instead of `REMEMBERED_MAX`. */
   readonly rememberedMax?: number;
 }
@@ -55,10 +57,10 @@ class TopicsBeside implements SetAsideSink {
   #since: Readonly<Record<string, number>> = {};
 
   constructor(options: SetAsideOptions) {
-    const { publisher, log, topic, pipeline, rememberedMax } = options;
+    const { publisher, log, topic, pipeline, rememberedMax, isDeadOnly = false } = options;
     this.#options = options;
     this.#topics = setAsideTopics(topic);
-    const topics = [this.#topics.dead, this.#topics.late];
+    const topics = isDeadOnly ? [this.#topics.dead] : [this.#topics.dead, this.#topics.late];
     const identify = (record: CommittedRecord) => this.#isRead(identifySetAside(record, pipeline));
     this.#writer = new TopicWriter({ publisher, log, topics, identify, rememberedMax });
   }

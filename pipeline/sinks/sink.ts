@@ -17,6 +17,37 @@ export interface ResultRows {
   readonly columns: readonly ResultColumn[];
   readonly length: number;
   readonly values: readonly (readonly ResultValue[])[];
+  /** Where the rows are a topic's records, one by one, and not results; there is no window then, and nothing is `final`. */
+  readonly origin?: RowsOrigin;
+}
+
+/** Rows of a delivery: records of one partition, in order. */
+export interface RowsOrigin {
+  readonly topic: string;
+  /** Kafka's id of it: a topic made anew under the same name has another. Not there where it is not known. */
+  readonly topicId?: string;
+  readonly partition: number;
+  /** The offsets `[from, to)` were read: those of the rows, of dead letters, and of what is no record. */
+  readonly from: number;
+  readonly to: number;
+  /** Of each row, rising. */
+  readonly offsets: readonly number[];
+  /**
+   * Rows that say that there is nothing of their key any more: of records without a value, in a delivery with a key. All columns
+   * but those of the key and of the origin are null then, whatever their type says.
+   */
+  readonly tombstones?: ReadonlySet<number>;
+}
+
+/** Some rows can never be written as they are; all others are durable. The rows become dead letters. */
+export class RejectedRowsError extends Error {
+  override readonly name = "RejectedRowsError";
+  readonly rows: readonly { readonly row: number; readonly reason: string }[];
+
+  constructor(rows: RejectedRowsError["rows"]) {
+    super(`${rows.length} rows were refused, the first: ${rows[0]?.reason}`);
+    this.rows = rows;
+  }
 }
 
 /**
@@ -76,8 +107,19 @@ export interface Sink extends AsyncDisposable {
    *
    * @throws UnavailableError when the other side is away (the caller retries with the same rows)
    * @throws ConflictError when another process owns the destination
+   * @throws RejectedRowsError when some rows of a delivery can never be written, and the others are
    */
   write(rows: ResultRows, options: WriteOptions): Promise<void>;
+  /**
+   * For deliveries: the offset before which every record of the partition is there for good, found out on the other side; null
+   * where that cannot be told, and a repeat is harmless. Called when a partition is taken over, before its first write.
+   *
+   * @throws ConfigError when what is there is of another topic of that name, as far as that can be told
+   */
+  delivered?(
+    partition: { readonly topic: string; readonly partition: number; readonly topicId?: string },
+    options: { readonly signal: AbortSignal },
+  ): Promise<number | null>;
 }
 
 /** Where late records and dead letters go: each is there once, however often it is written. Resolves when durable. */

@@ -1,7 +1,8 @@
 import { fileURLToPath } from "node:url";
-import postgres from "postgres";
+import type postgres from "postgres";
 import type { FieldType } from "../../pipeline/columns.ts";
 import type { ResultColumn } from "../../pipeline/plan/plan.ts";
+import { postgresClient } from "../../pipeline/postgres_client.ts";
 import { migrate } from "../../pipeline/sinks/migrate.ts";
 import { claimOwnership } from "../../pipeline/sinks/ownership.ts";
 import { createPostgresSink, type PostgresSinkOptions } from "../../pipeline/sinks/postgres.ts";
@@ -15,7 +16,7 @@ let tables = 0;
 
 /** A client that opens a connection for each use and leaves none behind. */
 export async function withClient<T>(url: string, use: (sql: postgres.Sql) => Promise<T>): Promise<T> {
-  const sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} });
+  const sql = postgresClient(url);
   try {
     return await use(sql);
   } finally {
@@ -177,7 +178,7 @@ export async function withDatabase(
   own.pathname = `/${name}`;
   const clients: postgres.Sql[] = [];
   const another = async () => {
-    const sql = postgres(own.href, { max: 1, fetch_types: false, onnotice: () => {} });
+    const sql = postgresClient(own.href);
     clients.push(sql);
     await sql`SELECT 1`;
     return sql;
