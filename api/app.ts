@@ -17,20 +17,30 @@ import { onlyHosts, securityHeaders } from "./guards.ts";
 import { withHead } from "./head.ts";
 import { createLiveHub, type LiveHub } from "./live.ts";
 import { problem, type ProblemError, ProblemException } from "./problem.ts";
+import { auditRoutes } from "./routes/audit.ts";
+import { backfillRoutes } from "./routes/backfill.ts";
+import { bulkRoutes, isBulkPath } from "./routes/bulk.ts";
+import { cassandraRoutes } from "./routes/cassandra.ts";
 import { configRoutes } from "./routes/config.ts";
+import { connectorRoutes } from "./routes/connectors.ts";
 import { controlRoutes } from "./routes/control.ts";
 import { dashboardRoutes } from "./routes/dashboard.ts";
 import { docsRoutes } from "./routes/docs.ts";
 import { explainRoutes } from "./routes/explain.ts";
+import { exportRoutes } from "./routes/export.ts";
 import { healthRoutes } from "./routes/health.ts";
 import { ingestRoutes } from "./routes/ingest.ts";
+import { lakeRoutes } from "./routes/lake.ts";
 import { ledgerRoutes } from "./routes/ledger.ts";
 import { letterRoutes } from "./routes/letters.ts";
 import { liveRoutes } from "./routes/live.ts";
 import { metricsRoutes } from "./routes/metrics.ts";
 import { pipelineRoutes } from "./routes/pipelines.ts";
+import { queryRoutes } from "./routes/queries.ts";
+import { previewRoutes } from "./routes/preview.ts";
 import { resultRoutes } from "./routes/results.ts";
 import { signInRoutes } from "./routes/sign_in.ts";
+import { sqlRoutes } from "./routes/sql.ts";
 import { authorize, sameOrigin } from "./security/guard.ts";
 import { type RequestLimits, requestLimits } from "./security/limits.ts";
 import { Gatekeeper, type SecurityOptions } from "./security/security.ts";
@@ -70,27 +80,38 @@ export function createApp(deps: AppDeps, options: AppOptions = {}): OpenAPIHono 
   const app = new OpenAPIHono({ defaultHook: refuseInvalid });
 
   app.use(securityHeaders());
-  app.use(requestLimits(options.limits));
+  app.use(requestLimits({ ownBounds: isBulkPath, ...options.limits }));
   if (hosts !== null) app.use(onlyHosts(hosts));
   app.use(sameOrigin());
   const gate = new Gatekeeper(security, systemClock);
   app.use(authorize(gate, { audit: security.audit ?? null, clock: systemClock }));
-  app.use(bodyLimit({
+  const bounded = bodyLimit({
     maxSize: bodyBytesMax,
     onError: (c) => problem("body-too-large", { detail: `at most ${bodyBytesMax} bytes`, instance: c.req.path }),
-  }));
+  });
+  app.use((c, next) => isBulkPath(c.req.path) ? next() : bounded(c, next));
 
   const hub = deps.engine ? options.hub ?? createLiveHub({}, systemClock) : null;
   if (hub) deps.engine!.live.subscribe((pipeline, rows) => hub.publish(pipeline, rows));
 
   pipelineRoutes(app, deps);
   resultRoutes(app, deps);
+  cassandraRoutes(app, deps, () => systemClock.now());
   liveRoutes(app, deps, hub);
   ingestRoutes(app, deps, { bodyBytesMax, recordsMax });
+  bulkRoutes(app, deps);
   ledgerRoutes(app, deps);
   explainRoutes(app, deps, options.limits);
   controlRoutes(app, deps, options.limits);
+  connectorRoutes(app, deps, options.limits);
+  backfillRoutes(app, deps, options.limits);
+  previewRoutes(app, deps, options.limits);
+  exportRoutes(app, deps);
   letterRoutes(app, deps);
+  auditRoutes(app, deps, options.limits);
+  lakeRoutes(app, deps);
+  sqlRoutes(app, deps);
+  queryRoutes(app, deps);
   healthRoutes(app, deps);
   metricsRoutes(app, deps);
   configRoutes(app, { settings: security.settings ?? null, audit: security.audit ?? null });

@@ -4,13 +4,22 @@
  *
  * @module
  */
+import type { Auditor } from "../pipeline/audit/audit.ts";
 import type { Letters } from "../pipeline/letters/letters.ts";
+import type { BulkIngest } from "../pipeline/ingest/bulk.ts";
 import type { ResultColumn } from "../pipeline/plan/plan.ts";
 import type { ResultRows } from "../pipeline/sinks/sink.ts";
+import type { ConnectorControl } from "../pipeline/runtime/connector_status.ts";
 import type { Explanation } from "../pipeline/runtime/explain.ts";
 import type { RewindPreview, RewindTarget } from "../pipeline/runtime/rewind.ts";
 import type { LedgerEntry } from "../pipeline/ledger.ts";
+import type { QueryStore, SqlService } from "./sql/service.ts";
 import type { PipelineStatus } from "../pipeline/runtime/status.ts";
+import type { BackfillDesk } from "./backfill_desk.ts";
+import type { CassandraReader } from "./cassandra_reader.ts";
+import type { ExportDesk } from "./export_desk.ts";
+import type { LakeDesk } from "./lake_desk.ts";
+import type { PreviewDesk } from "./preview_desk.ts";
 
 /** A result row as JSON shows it: decimals as strings, timestamps as ISO 8601. */
 export type ResultJson = Record<string, string | number | boolean | null>;
@@ -37,7 +46,7 @@ export interface ResultPage {
 export class QueryError extends Error {
   override readonly name = "QueryError";
   /** The parameter at fault. */
-  readonly where: "key" | "cursor" | "pipeline";
+  readonly where: "key" | "cursor" | "pipeline" | "sql";
 
   constructor(where: QueryError["where"], problem: string) {
     super(problem);
@@ -113,6 +122,8 @@ export interface PipelineControl {
   /** Resolves when it rests, with a last commit. */
   stop(name: string): Promise<void>;
   start(name: string): Promise<void>;
+  /** Records per second that are read from now on; null for as fast as it goes. */
+  limit(name: string, perSecond: number | null): void;
   /** @throws ConfigError when the log or the history do not reach back so far */
   previewRewind(name: string, target: RewindTarget): Promise<RewindPreview>;
   /** Null when it is running. @throws ConfigError when the log or the history do not reach back so far */
@@ -137,8 +148,28 @@ export interface AppDeps {
     /** Prometheus text exposition. */
     metrics(): Promise<string>;
   };
+  /** Records by the thousand; absent as `engine`. */
+  readonly bulk?: BulkIngest;
+  /** Sources and deliveries; absent as `engine`. */
+  readonly connectors?: ConnectorControl;
   /** Late records and dead letters; absent as `engine`. */
   readonly letters?: Letters;
+  /** Of pipelines whose topic has an archive; absent as `engine`. */
+  readonly audit?: readonly Auditor[];
+  /** Histories built from archives; absent as `engine`. */
+  readonly backfill?: BackfillDesk;
+  /** Edited definitions over archives; absent as `engine`. */
+  readonly preview?: PreviewDesk;
+  /** Results and tables as files; absent as `engine`. */
+  readonly exports?: ExportDesk;
+  /** The lake's tables; absent as `engine`. */
+  readonly lake?: LakeDesk;
+  /** Tables of Cassandra that definitions name; absent as `engine`. */
+  readonly cassandra?: CassandraReader;
+  /** Questions in SQL; absent as `engine`. */
+  readonly sql?: SqlService;
+  /** Questions kept by name; there where `sql` is. */
+  readonly queries?: QueryStore;
   readonly ready: () => Promise<readonly ReadyCheck[]>;
   /** Dashboard files: path such as `app.js` to a response, or null. */
   readonly asset: (path: string) => Promise<Response | null>;

@@ -1,18 +1,14 @@
-import { avroType, type AvroValues } from "../pipeline/codec/avro_values.ts";
 import type { Clock } from "../pipeline/clock.ts";
-import { ConfigError, MalformedRecordError, UnavailableError } from "../pipeline/errors.ts";
+import { ConfigError, UnavailableError } from "../pipeline/errors.ts";
 import type { Cluster } from "../pipeline/log/cluster.ts";
 import { BatchTooLargeError } from "../pipeline/log/kafka_errors.ts";
 import type { LogPublisher } from "../pipeline/log/log_publisher.ts";
 import type { OutgoingRecord } from "../pipeline/log/publisher.ts";
-import type { LatestSchema, RegistryClient } from "../pipeline/log/registry_client.ts";
+import type { RegistryClient } from "../pipeline/log/registry_client.ts";
 import { partitionOf } from "../pipeline/log/murmur2.ts";
+import { createTopicSchemas } from "../pipeline/ingest/topic_schemas.ts";
 import type { Ingest, IngestedRecord } from "./deps.ts";
 
-/** How long a topic's newest schema is taken to be the newest. */
-const SCHEMA_AGE_MS_MAX = 5_000;
-/** Topics whose schema is remembered. */
-const TOPICS_MAX = 1_000;
 const WRITE_TIMEOUT_MS = 10_000;
 
 export interface KafkaIngestOptions {
@@ -24,15 +20,7 @@ export interface KafkaIngestOptions {
 
 /** Writes JSON records as Avro with the newest schema of `<topic>-value`, to the partition Kafka's own clients would choose. */
 export function createKafkaIngest({ cluster, publisher, registry, clock }: KafkaIngestOptions): Ingest {
-  const known = new Map<string, Known>();
-  const schemaOf = async (topic: string): Promise<Known> => {
-    const held = known.get(topic);
-    if (held && clock.monotonic() - held.atMs < SCHEMA_AGE_MS_MAX) return held;
-    const found = { ...await readSchema(registry, topic), atMs: clock.monotonic() };
-    if (known.size >= TOPICS_MAX) known.delete(known.keys().next().value!);
-    known.set(topic, found);
-    return found;
-  };
+  const schemaOf = createTopicSchemas(registry, clock);
   let turn = 0;
   return {
     async write(topic, records) {
@@ -74,22 +62,4 @@ export function createKafkaIngest({ cluster, publisher, registry, clock }: Kafka
       return { kind: "written", records: written };
     },
   };
-}
-
-type Found =
-  | { readonly kind: "none" }
-  | { readonly kind: "unusable"; readonly problem: string }
-  | { readonly kind: "schema"; readonly latest: LatestSchema; readonly values: AvroValues };
-
-type Known = Found & { readonly atMs: number };
-
-/** The newest value schema of a topic, and what reads and writes it. @throws UnavailableError when the registry is away */
-async function readSchema(registry: RegistryClient, topic: string): Promise<Found> {
-  try {
-    const latest = await registry.latest(`${topic}-value`);
-    return latest ? { kind: "schema", latest, values: avroType(latest.schema) } : { kind: "none" };
-  } catch (error) {
-    if (!(error instanceof MalformedRecordError || error instanceof ConfigError)) throw error;
-    return { kind: "unusable", problem: error.message };
-  }
 }

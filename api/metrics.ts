@@ -5,13 +5,26 @@
  */
 import process from "node:process";
 import { Counter, Gauge, Registry } from "prom-client";
+import type { BulkFigures } from "../pipeline/ingest/bulk.ts";
 import { BUCKETS } from "../pipeline/ledger.ts";
+import type { ConnectorStatus } from "../pipeline/runtime/connector_status.ts";
 import type { PipelineStatus } from "../pipeline/runtime/status.ts";
+import type { Auditor } from "../pipeline/audit/audit.ts";
+import { auditMetrics } from "./audit_metrics.ts";
+import { connectorMetrics } from "./connector_metrics.ts";
+import type { LakeDesk } from "./lake_desk.ts";
+import { createLakeMetrics } from "./lake_metrics.ts";
 import type { LiveStats } from "./live.ts";
 
 export interface MetricsOptions {
   /** The SSE hub's state, for the number of live clients. */
   readonly live?: () => LiveStats;
+  readonly lake?: LakeDesk;
+  readonly audit?: readonly Auditor[];
+  /** Sources and deliveries. */
+  readonly connectors?: () => readonly ConnectorStatus[];
+  /** Bulk requests. */
+  readonly bulk?: () => BulkFigures;
   readonly version?: string;
   /** Wall clock in milliseconds, for ages. */
   readonly now?: () => number;
@@ -27,11 +40,12 @@ const PARTITION_SERIES_MAX = 200;
 
 /** Makes the figures of the pipelines that `status` tells about, and of this process. */
 export function createMetrics(status: () => readonly PipelineStatus[], options: MetricsOptions = {}): Metrics {
-  const { live, version = "unknown", now = Date.now } = options;
+  const { live, lake, version = "unknown", now = Date.now } = options;
   const registry = new Registry();
   const registers = [registry];
   /** Read once a scrape, so that all its figures are of one moment. */
   let pipelines: readonly PipelineStatus[] = [];
+  let connectors: readonly ConnectorStatus[] = [];
 
   /** One figure per pipeline; a null is left out. */
   const gauge = (name: string, help: string, read: (pipeline: PipelineStatus) => number | null) =>
@@ -128,11 +142,17 @@ export function createMetrics(status: () => readonly PipelineStatus[], options: 
     },
   });
   if (live) liveMetrics(registers, live);
+  if (options.audit) auditMetrics(registers, options.audit);
+  if (options.connectors) connectorMetrics(registers, () => connectors, { now });
+  if (options.bulk) bulkMetrics(registers, options.bulk);
+  const lakeMetrics = lake && createLakeMetrics(registers, lake, { now });
   processMetrics(registers, version);
   return {
-    text() {
+    async text() {
+      await lakeMetrics?.look();
       pipelines = status();
-      return registry.metrics();
+      connectors = options.connectors?.() ?? [];
+      return await registry.metrics();
     },
   };
 }
@@ -153,6 +173,44 @@ function liveMetrics(registers: Registry[], live: () => LiveStats): void {
     collect() {
       this.reset();
       this.inc(live().dropped);
+    },
+  });
+}
+
+function bulkMetrics(registers: Registry[], figures: () => BulkFigures): void {
+  new Counter({
+    name: "tailrace_bulk_requests_total",
+    help: "Bulk requests by what they came to: written, repeated, refused, busy, failed and so on",
+    labelNames: ["outcome"],
+    registers,
+    collect() {
+      this.reset();
+      for (const [outcome, count] of figures().requests) this.inc({ outcome: outcome.replaceAll(" ", "_") }, count);
+    },
+  });
+  new Counter({
+    name: "tailrace_bulk_records_total",
+    help: "Records written for bulk requests",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(figures().records);
+    },
+  });
+  new Gauge({
+    name: "tailrace_bulk_requests_under_way",
+    help: "Bulk requests that are being read or written",
+    registers,
+    collect() {
+      this.set(figures().underWay);
+    },
+  });
+  new Gauge({
+    name: "tailrace_bulk_held_bytes",
+    help: "Bytes of records that bulk requests under way hold",
+    registers,
+    collect() {
+      this.set(figures().heldBytes);
     },
   });
 }

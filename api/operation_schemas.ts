@@ -20,6 +20,7 @@ const buckets = {
 
 export const ledgerQuerySchema = z.strictObject({
   pipeline: z.string().min(1).optional().openapi({ description: "One pipeline only", example: "account_minute" }),
+  connector: z.string().min(1).optional().openapi({ description: "One source or delivery only" }),
 });
 
 export const ledgerSchema = z.object({
@@ -34,6 +35,15 @@ export const ledgerSchema = z.object({
       ...buckets,
     })),
   })),
+  connectors: z.array(z.object({
+    connector: z.string(),
+    kind: z.enum(["source", "delivery"]),
+    topic: z.string(),
+    read: bucket.openapi({ description: "Since the first start, as of the last commit: the sum of all that follow" }),
+    written: bucket,
+    rejected: bucket.openapi({ description: "In <topic>.rejected, or <topic>.dead of a delivery" }),
+    skipped: bucket.openapi({ description: "There already, or no record" }),
+  })).openapi({ description: "Sources and deliveries" }),
 }).openapi("LedgerPage");
 
 /** Digits that a number holds exactly. */

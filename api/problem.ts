@@ -11,6 +11,16 @@ import { redact, redactAll } from "./security/redact.ts";
 export const PROBLEMS = {
   "invalid-request": [400, "The request is not valid", "`errors` names each parameter at fault."],
   "malformed-json": [400, "The body is not JSON", "Check quotes, commas and the encoding (UTF-8)."],
+  "malformed-body": [
+    400,
+    "The body is not what its headers say",
+    "`detail` says where it ends to be that; nothing was written.",
+  ],
+  "invalid-sql": [
+    400,
+    "The SQL cannot be answered",
+    "`errors` says where; GET /v1/sql/relations lists what can be asked.",
+  ],
   "unauthenticated": [
     401,
     "A key is needed",
@@ -35,18 +45,58 @@ export const PROBLEMS = {
     "Create the topic and register a value schema for it, subject `<topic>-value`, first.",
   ],
   "unknown-letter": [404, "There is no such letter", "GET /v1/letters lists them; old ones may have been deleted."],
+  "unknown-connector": [404, "There is no source or delivery of this name", "GET /v1/connectors lists them."],
+  "unknown-cassandra-table": [
+    404,
+    "No definition writes to this table of Cassandra",
+    "`detail` lists those there are.",
+  ],
+  "unknown-table": [404, "The lake has no table of this name", "GET /v1/lake lists them."],
+  "no-cassandra": [
+    404,
+    "There is no Cassandra here",
+    "`detail` names the setting that is missing; it is read at the start.",
+  ],
+  "no-lake": [404, "There is no lake here", "Ask the Tailrace process that runs the pipelines."],
+  "not-audited": [404, "This pipeline is not audited", "Give its topic an archive: `archive: lake()`."],
+  "unknown-query": [
+    404,
+    "There is no such question",
+    "GET /v1/queries lists those that are saved; others end by themselves.",
+  ],
+  "no-backfill": [404, "No backfill of this pipeline was asked for since the start", "POST begins one."],
   "method-not-allowed": [405, "This address does not take this method", "The Allow header lists those it takes."],
+  "not-acceptable": [
+    406,
+    "None of the formats asked for can be given",
+    "Accept application/json, application/x-ndjson, text/csv, application/vnd.apache.arrow.stream or " +
+    "application/vnd.apache.parquet, or name one with `format`.",
+  ],
   "slow-body": [408, "The request took too long to arrive", "Send the body at once, or fewer records in one request."],
   "redrive-conflict": [
     409,
     "Another redrive of this topic is under way",
     "Ask again when it has ended: what was redriven is not redriven twice.",
   ],
+  "idempotency-key-busy": [
+    409,
+    "A request with this Idempotency-Key is under way",
+    "Send it again after the seconds in Retry-After: it is answered as the first was.",
+  ],
+  "query-cancelled": [409, "The question was cancelled", "Ask again, if it was not you."],
   "pipeline-running": [
     409,
     "The pipeline is running",
     "Stop it first: POST /v1/pipelines/{name}/stop.",
   ],
+  "backfill-conflict": [409, "A backfill of this pipeline is under way", "GET tells how far it is; DELETE ends it."],
+  "audit-waits": [
+    409,
+    "Nothing is audited now, so nothing can be repaired",
+    "`detail` says what it waits for; a pipeline that rests has to be started.",
+  ],
+  "not-set-up": [409, "Something has to be set up first", "`detail` names the setting; it is read at the start."],
+  "taken-over": [409, "Another process runs this pipeline now", "Ask that process; `detail` names it."],
   "gone": [
     410,
     "The log does not hold this record any more",
@@ -54,7 +104,11 @@ export const PROBLEMS = {
   ],
   "body-too-large": [413, "The body is too large", "Send fewer records in one request."],
   "url-too-long": [414, "The address is too long", "Ask with fewer or shorter parameters."],
-  "unsupported-media-type": [415, "The body has to be JSON", "Send it with `Content-Type: application/json`."],
+  "unsupported-media-type": [
+    415,
+    "The body has another format than this address takes",
+    "Send JSON with `Content-Type: application/json`; records in bulk as `detail` says.",
+  ],
   "wrong-host": [
     421,
     "The Host header names another host",
@@ -63,12 +117,32 @@ export const PROBLEMS = {
   "invalid-records": [
     422,
     "Records do not fit the topic's schema",
-    "`errors` names each record by its index; none was written.",
+    "`errors` names each record by its index or line; none was written.",
+  ],
+  "idempotency-key-reused": [
+    422,
+    "The Idempotency-Key was used for another request",
+    "Make a new key for each request, and repeat a request with its own.",
   ],
   "out-of-reach": [
     422,
     "The pipeline cannot be rewound so far",
     "`detail` says how far back the log reaches.",
+  ],
+  "query-limit": [
+    422,
+    "The question takes more than one may",
+    "Ask for less: fewer rows or columns, a condition, a smaller join. `detail` says what it took too much of.",
+  ],
+  "too-many-records": [
+    429,
+    "Records come in faster than they can be written",
+    "Send the request again after the seconds in Retry-After; nothing of it was written.",
+  ],
+  "too-many-queries": [
+    429,
+    "Too many questions are being answered",
+    "Try again after the seconds in Retry-After.",
   ],
   "too-many-failures": [
     429,

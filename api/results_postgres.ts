@@ -6,7 +6,6 @@
  *
  * @module
  */
-import type postgres from "postgres";
 import { UnavailableError } from "../pipeline/errors.ts";
 import type { FieldType } from "../pipeline/columns.ts";
 import type { Plan, ResultColumn } from "../pipeline/plan/plan.ts";
@@ -16,6 +15,7 @@ import { tableName } from "../pipeline/sinks/postgres_types.ts";
 import type { ResultValue } from "../pipeline/sinks/sink.ts";
 import { identifier } from "../pipeline/sql_text.ts";
 import { type PipelineInfo, QueryError, type ResultPage, type ResultQuery, type ResultReader } from "./deps.ts";
+import type { Statements, TextRow } from "./postgres_statements.ts";
 import { valueToJson } from "./result_json.ts";
 import { keyFault, keyParameter, keyText } from "./result_keys.ts";
 
@@ -25,11 +25,6 @@ export interface StoredPipeline extends PipelineInfo {
   readonly table: string | null;
 }
 
-export interface ResultReaderOptions {
-  /** A page that takes longer is given up, and its statement cancelled. */
-  readonly timeoutMs?: number;
-}
-
 /** What {@linkcode createResultReader} has to know of a plan. */
 export function storedPipeline(plan: Plan): StoredPipeline {
   const sink = plan.sinks.find((sink) => sink.kind === "postgres");
@@ -37,7 +32,7 @@ export function storedPipeline(plan: Plan): StoredPipeline {
 }
 
 /**
- * Makes the reader over a postgres.js client, which the caller closes.
+ * Makes the reader.
  *
  * Pages are read by position in the order (window_start descending, then the keys ascending, nulls last), so windows that close
  * meanwhile neither repeat nor hide rows. A cursor is base64url of a JSON array, the position of a page's last row:
@@ -45,11 +40,9 @@ export function storedPipeline(plan: Plan): StoredPipeline {
  *     [window_start, key ...]      as in the row's JSON, each as text, or null
  */
 export function createResultReader(
-  sql: postgres.Sql,
+  statements: Statements,
   pipelines: readonly StoredPipeline[],
-  options: ResultReaderOptions = {},
 ): ResultReader {
-  const { timeoutMs = 5000 } = options;
   const byName = new Map(pipelines.map((pipeline) => [pipeline.name, pipeline]));
   return {
     async read(name, query) {
@@ -58,7 +51,9 @@ export function createResultReader(
       const { columns, table } = pipeline;
       if (table === null) throw new QueryError("pipeline", `${name} has no postgres sink`);
       const statement = buildStatement(columns, table, query);
-      const rows = await run(sql, statement, { table, timeoutMs });
+      const rows = await statements.rows(statement.text, statement.parameters).catch((error) => {
+        throw sorted(error, table);
+      });
       return page(columns, rows, query.limit);
     },
   };
@@ -66,7 +61,7 @@ export function createResultReader(
 
 interface Statement {
   readonly text: string;
-  readonly parameters: readonly (string | number)[];
+  readonly parameters: readonly string[];
 }
 
 /** The SELECT of one page, with one row more than the page to see whether another follows. */
@@ -177,8 +172,6 @@ function valueOf(type: FieldType, text: string | null): ResultValue {
   }
 }
 
-type TextRow = readonly (string | null)[];
-
 function page(columns: readonly ResultColumn[], rows: readonly TextRow[], limit: number): ResultPage {
   const json = rows.slice(0, limit).map((row) =>
     Object.fromEntries(columns.map(({ name, type }, c) => [name, valueToJson(type, valueOf(type, row[c]))]))
@@ -217,31 +210,14 @@ function readCursor(cursor: string, columns: readonly ResultColumn[]): (string |
   return place;
 }
 
-async function run(
-  sql: postgres.Sql,
-  { text, parameters }: Statement,
-  { table, timeoutMs }: { readonly table: string; readonly timeoutMs: number },
-): Promise<readonly TextRow[]> {
-  const query = sql.unsafe(text, parameters as string[]).values();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      query.cancel();
-      reject(new UnavailableError(`the database of results did not answer within ${timeoutMs} ms`));
-    }, timeoutMs);
-  });
-  try {
-    return await Promise.race([query, tooLate]) as unknown as readonly TextRow[];
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === "42P01") {
-      throw new UnavailableError(`the table ${table} is not there yet; it is made when the pipeline first starts`);
-    }
-    if (sortedError(error, table) instanceof UnavailableError && !(error instanceof UnavailableError)) {
-      throw new UnavailableError(`the database of results is away (${code})`, { cause: error });
-    }
-    throw error;
-  } finally {
-    clearTimeout(timer);
+/** What {@linkcode Statements.rows} threw, in words for who asked for a page of `table`. */
+function sorted(error: unknown, table: string): unknown {
+  const code = codeOf(error);
+  if (code === "42P01") {
+    return new UnavailableError(`the table ${table} is not there yet; it is made when the pipeline first starts`);
   }
+  if (sortedError(error, table) instanceof UnavailableError && !(error instanceof UnavailableError)) {
+    return new UnavailableError(`the database of results is away (${code})`, { cause: error });
+  }
+  return error;
 }

@@ -130,7 +130,9 @@ const partitionSchema = z.object({
   lagRecords: z.number().nullable(),
   lagSeconds: z.number(),
   watermark: nullableTimestamp,
-  idle: z.boolean().openapi({ description: "Read to its end and silent, so it holds no window open" }),
+  idle: z.boolean().openapi({
+    description: "Read to its end and silent for idleAfter, so it does not hold windows open for long",
+  }),
 }).openapi("Partition");
 
 export const columnSchema = z.object({
@@ -143,7 +145,9 @@ export const columnSchema = z.object({
 export const pipelineSchema = z.object({
   name: z.string(),
   topic: z.string(),
-  state: z.enum(["starting", "running", "waiting", "failed", "stopped"]),
+  state: z.enum(["starting", "running", "waiting", "failed", "stopped"]).openapi({
+    description: "Waiting goes on by itself; failed has to be started, once the reason is mended",
+  }),
   reason: z.string().nullable().openapi({ description: "Why it waits or failed; null when all is well" }),
   lastError: z.object({ at: timestamp, message: z.string() }).nullable(),
   rates: z.object({ inPerSecond: z.number(), outPerSecond: z.number() }).openapi({
@@ -159,6 +163,9 @@ export const pipelineSchema = z.object({
   epoch: z.number(),
   checkpointAt: nullableTimestamp,
   buckets: bucketsSchema,
+  limitPerSecond: z.number().nullable().openapi({
+    description: "Records per second that it reads at most; null for as fast as it goes",
+  }),
   inFlight: z.number().openapi({ description: "How many of the records consumed were read since the last commit" }),
   partitions: z.array(partitionSchema),
   definition: z.object({

@@ -55,6 +55,53 @@ export class ApiClient {
     return await this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) });
   }
 
+  /** @throws as `post` */
+  async put<T>(path: string, body: unknown): Promise<T> {
+    const headers = { "content-type": "application/json" };
+    return await this.#ask(path, { method: "PUT", headers, body: JSON.stringify(body) });
+  }
+
+  /** @throws as `post` */
+  async delete<T>(path: string): Promise<T> {
+    return await this.#ask(path, { method: "DELETE" });
+  }
+
+  /**
+   * Asks for what is no JSON, or large: resolves when the answer begins. Without a body it is a GET.
+   *
+   * @throws as `post`
+   */
+  async open(path: string, { body, accept }: { readonly body?: unknown; readonly accept: string }): Promise<Response> {
+    let response: Response;
+    try {
+      response = await fetch(this.url + path, {
+        method: body === undefined ? "GET" : "POST",
+        headers: {
+          "content-type": "application/json",
+          accept: `${accept}, application/problem+json`,
+          ...this.#authorization(),
+        },
+        body: JSON.stringify(body),
+        signal: this.#signal,
+      });
+    } catch (error) {
+      if (this.#signal.aborted) throw error;
+      throw this.#unanswered((error as Error).message);
+    }
+    if (!response.ok) throw this.#refusal(response, await response.json().catch(() => ({})));
+    return response;
+  }
+
+  #authorization(): Record<string, string> {
+    return this.#key ? { authorization: `Bearer ${this.#key}` } : {};
+  }
+
+  #unanswered(why: string): UnavailableError {
+    return new UnavailableError(
+      `No Tailrace answers at ${this.url}: start one (deno task dev), or name another with --api URL. ${why}`,
+    );
+  }
+
   async #ask<T>(path: string, init: RequestInit): Promise<T> {
     const timeout = new AbortController();
     const timer = setTimeout(() => timeout.abort(), TIMEOUT_MS);
@@ -64,7 +111,7 @@ export class ApiClient {
         headers: {
           accept: "application/json, application/problem+json",
           ...init.headers,
-          ...this.#key ? { authorization: `Bearer ${this.#key}` } : {},
+          ...this.#authorization(),
         },
         signal: AbortSignal.any([this.#signal, timeout.signal]),
       });
@@ -74,9 +121,7 @@ export class ApiClient {
     } catch (error) {
       if (this.#signal.aborted || error instanceof ConfigError || error instanceof UnavailableError) throw error;
       const why = timeout.signal.aborted ? `no answer in ${TIMEOUT_MS / 1000} s` : (error as Error).message;
-      throw new UnavailableError(
-        `No Tailrace answers at ${this.url}: start one (deno task dev), or name another with --api URL. ${why}`,
-      );
+      throw this.#unanswered(why);
     } finally {
       clearTimeout(timer);
     }

@@ -8,6 +8,7 @@ import { BENCH_OPTIONS } from "../bench/options.ts";
 import { redact } from "../api/security/redact.ts";
 import { ConfigError } from "../pipeline/errors.ts";
 import { API_KEY_NOTE } from "./api_client.ts";
+import { backfill, BACKFILL_OPTIONS } from "./backfill.ts";
 import type { Call, Option } from "./call.ts";
 import {
   type Config,
@@ -19,7 +20,11 @@ import {
   showSettings,
 } from "./config.ts";
 import { Exit } from "./exit.ts";
+import { connectors, CONNECTORS_OPTIONS } from "./ask_connectors.ts";
+import { audit, AUDIT_OPTIONS } from "./audit.ts";
+import { EXPORT_OPTIONS, exportFile } from "./export.ts";
 import { key, KEY_OPTIONS } from "./keys.ts";
+import { lake, LAKE_OPTIONS } from "./lake.ts";
 import { LETTER_OPTIONS } from "./letter_arguments.ts";
 import { letters } from "./letters.ts";
 import { createLogger } from "./log.ts";
@@ -34,7 +39,10 @@ import {
   REWIND_OPTIONS,
 } from "./operations.ts";
 import { withPermissionHint } from "./permission_hint.ts";
+import { preview, PREVIEW_OPTIONS } from "./preview.ts";
 import { REPLAY_OPTIONS } from "./replay_options.ts";
+import { SNOWFLAKE_OPTIONS } from "./snowflake_options.ts";
+import { sql, SQL_OPTIONS } from "./sql.ts";
 import { VERSION } from "./version.ts";
 
 interface Command {
@@ -59,7 +67,7 @@ const CONFIG_OPTION: Option = {
 const COMMANDS: readonly Command[] = [
   {
     name: "dev",
-    usage: "tailrace dev [OPTIONS]",
+    usage: "tailrace dev [NAME...] [OPTIONS]",
     summary: "Run everything here: embedded broker, registry and PostgreSQL, a generator, all pipelines, the API",
     options: [CONFIG_OPTION, ...settingOptions("dev")],
     notes: secretNotes("dev"),
@@ -67,7 +75,7 @@ const COMMANDS: readonly Command[] = [
   },
   {
     name: "run",
-    usage: "tailrace run --brokers HOST:PORT --registry URL --database URL [OPTIONS]",
+    usage: "tailrace run [NAME...] --brokers HOST:PORT --registry URL --database URL [OPTIONS]",
     summary: "Run the pipelines and the API against your own Kafka, registry and PostgreSQL",
     options: [CONFIG_OPTION, ...settingOptions("run")],
     notes: secretNotes("run"),
@@ -98,15 +106,23 @@ const COMMANDS: readonly Command[] = [
   },
   {
     name: "pipelines",
-    usage: "tailrace pipelines [stop NAME | start NAME] [OPTIONS]",
-    summary: "List the pipelines of a running Tailrace, or stop and start one",
+    usage: "tailrace pipelines [stop NAME | start NAME | limit NAME N|none] [OPTIONS]",
+    summary: "List the pipelines of a running Tailrace, or stop, start or slow one",
     options: PIPELINES_OPTIONS,
     notes: [API_KEY_NOTE],
     run: pipelines,
   },
   {
+    name: "connectors",
+    usage: "tailrace connectors [NAME | rejected NAME | stop NAME | start NAME | limit NAME N|none] [OPTIONS]",
+    summary: "List the sources and deliveries of a running Tailrace, show one, or stop, start or slow it",
+    options: CONNECTORS_OPTIONS,
+    notes: ["N is records a second. A limit stands until the process ends.", API_KEY_NOTE],
+    run: connectors,
+  },
+  {
     name: "ledger",
-    usage: "tailrace ledger [PIPELINE] [OPTIONS]",
+    usage: "tailrace ledger [NAME] [OPTIONS]",
     summary: "Say where every record ended",
     options: LEDGER_OPTIONS,
     notes: [API_KEY_NOTE],
@@ -129,6 +145,39 @@ const COMMANDS: readonly Command[] = [
     run: rewind,
   },
   {
+    name: "backfill",
+    usage: "tailrace backfill PIPELINE [--from TIME] [--to TIME] [OPTIONS]",
+    summary: "Build a pipeline's history from its topic's archive, and hand over to the log",
+    options: BACKFILL_OPTIONS,
+    notes: ["The pipeline rests meanwhile. What was broken off is run again: nothing is there twice.", API_KEY_NOTE],
+    run: backfill,
+  },
+  {
+    name: "preview",
+    usage: "tailrace preview FILE [--minutes N] [--pipeline NAME] [OPTIONS]",
+    summary: "Run an edited definition over the last minutes of its topic's archive, and show what differs",
+    options: PREVIEW_OPTIONS,
+    notes: ["FILE is read here, and need not be deployed. Nothing is written.", API_KEY_NOTE],
+    run: preview,
+  },
+  {
+    name: "export",
+    usage: "tailrace export PIPELINE | --table NAME [OPTIONS]",
+    summary: "Write results, or a table of the lake, into one Parquet or CSV file",
+    options: EXPORT_OPTIONS,
+    notes: ["Final rows of one moment. The file is whole, or it is not there.", API_KEY_NOTE],
+    run: exportFile,
+  },
+  {
+    name: "snowflake",
+    usage: "tailrace snowflake DELIVERY [OPTIONS]",
+    summary: "Print what takes a delivery's JSON files into a Snowflake table, or do it",
+    options: SNOWFLAKE_OPTIONS,
+    notes: ["--upload needs the package snowflake-sdk and the secrets that docs/snowflake.md names."],
+    // Loaded when called: it reads the definitions, for which other commands have neither use nor permission.
+    run: async (call) => await (await import("./snowflake.ts")).snowflake(call),
+  },
+  {
     name: "letters",
     usage: "tailrace letters list | show PLACE | redrive [PLACE...] [OPTIONS]",
     summary: "List, show and bring back late records and dead letters of a running Tailrace",
@@ -137,9 +186,36 @@ const COMMANDS: readonly Command[] = [
     run: letters,
   },
   {
+    name: "audit",
+    usage: "tailrace audit [PIPELINE | repair PIPELINE] [OPTIONS]",
+    summary: "Say whether the results are what the topics' records give, or put PostgreSQL right",
+    options: AUDIT_OPTIONS,
+    notes: ["Pipelines whose topic has an archive are audited by themselves, all the time.", API_KEY_NOTE],
+    run: audit,
+  },
+  {
+    name: "lake",
+    usage: "tailrace lake [TABLE | compact TABLE | vacuum TABLE] [OPTIONS]",
+    summary: "List the lake's tables of a running Tailrace, show one, or keep one in shape",
+    options: LAKE_OPTIONS,
+    notes: [
+      "Tailrace compacts and vacuums by itself; these do it now. Versions older than a vacuum's retention are gone.",
+      API_KEY_NOTE,
+    ],
+    run: lake,
+  },
+  {
+    name: "sql",
+    usage: 'tailrace sql ["SELECT ..."] [OPTIONS]',
+    summary: "Ask in SQL what is hot and what is history; from standard input without an argument",
+    options: SQL_OPTIONS,
+    notes: [API_KEY_NOTE],
+    run: sql,
+  },
+  {
     name: "bench",
     usage: "tailrace bench [OPTIONS]",
-    summary: "Measure how fast this machine does it: decode, fold, produce, drain, live, checkpoints",
+    summary: "Measure how fast this machine does it: decode, fold, produce, drain, live, checkpoints, the lake",
     options: BENCH_OPTIONS,
     run: async (call) => await (await import("../bench/mod.ts")).bench(call),
   },
@@ -198,13 +274,28 @@ export async function runCommand(args: readonly string[]): Promise<number> {
 }
 
 async function runPipelines(mode: Config["mode"], { flags, positionals, log, signal }: Call): Promise<number> {
-  noPositionals(positionals);
-  const sources = { flags, environment: readEnvironment(), file: await readFile(flags.config) };
+  const sources = {
+    flags: named(flags, positionals),
+    environment: readEnvironment(),
+    file: await readFile(flags.config),
+  };
   hideSecrets(sources);
   const config = readConfig(mode, sources);
   // Loaded only now: `--help` and a wrong setting should not wait for the whole engine.
   const { start } = await import("./start.ts");
   return await start(config, { log, signal, settings: showSettings(mode, sources) }) ? Exit.ok : Exit.failed;
+}
+
+/** Names on the command line are those of `--pipelines`. */
+function named(flags: Call["flags"], names: readonly string[]): Call["flags"] {
+  if (names.length === 0) return flags;
+  if (flags.pipelines !== undefined) {
+    throw new ConfigError({
+      where: "--pipelines",
+      problem: `name them here or as ${names.join(" ")}, not in both places`,
+    });
+  }
+  return { ...flags, pipelines: names.join(",") };
 }
 
 async function readFile(path: string | undefined): Promise<{ path: string; content: unknown } | null> {
@@ -255,13 +346,6 @@ function parse(command: Command, args: string[]): Pick<Call, "flags" | "position
       where: `tailrace ${command.name}`,
       problem: `${problem}; see tailrace ${command.name} --help`,
     });
-  }
-}
-
-/** @throws ConfigError when there are any */
-export function noPositionals(positionals: readonly string[]): void {
-  if (positionals.length > 0) {
-    throw new ConfigError({ where: "command line", problem: `"${positionals[0]}" is not expected` });
   }
 }
 

@@ -6,9 +6,18 @@
 import { HIDDEN, hideSecret, hideUrlPassword, withoutPassword } from "../api/security/redact.ts";
 import type { SettingShown } from "../api/security/security.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
+import { BULK_LIMITS } from "../pipeline/ingest/bulk.ts";
 import type { SaslOptions } from "../pipeline/log/sasl.ts";
+import type { Until } from "../pipeline/runtime/bounds.ts";
+import { parseDuration, showDuration } from "../pipeline/plan/durations.ts";
+import { cassandraNameFault } from "../pipeline/sinks/cassandra/definition.ts";
+import { type CassandraOptions, DEFAULT_KEYSPACE } from "../pipeline/sinks/cassandra/options.ts";
+import { parseS3Url, type S3Options } from "../pipeline/sinks/lake/s3/options.ts";
 
 export { withoutPassword };
+
+/** What a bounded run can do once results are there. */
+export type Afterwards = "compact" | "audit";
 
 /** Everything a running Tailrace is told. */
 export interface Config {
@@ -32,6 +41,10 @@ export interface Config {
   };
   /** Names of the pipelines to run; empty runs all in `streams/`. */
   readonly pipelines: readonly string[];
+  /** Run over what is there and end: all of it, or the records before a time. Null to go on. */
+  readonly until: Until | null;
+  /** What a bounded run does once results are there. */
+  readonly afterwards: readonly Afterwards[];
   /** Threads for reading and folding. */
   readonly workers: number;
   /** Generated transactions per second in dev; Infinity for as fast as it goes, 0 for none. */
@@ -40,10 +53,34 @@ export interface Config {
   readonly partitions: number;
   /** Longest time between two checkpoints of a pipeline. */
   readonly checkpointEveryMs: number;
+  /** Bound of the embedded broker's topics together, -1 for none, and what happens then. */
+  readonly buffer: { readonly bytes: number; readonly whenFull: "drop" | "refuse" };
+  /** Bounds of bulk requests: bytes of one body, and of the records that all together hold. */
+  readonly bulk: { readonly bodyBytesMax: number; readonly heldBytesMax: number };
+  readonly lake: LakeConfig;
+  /** Null where there is none: what goes to it rests. */
+  readonly cassandra: CassandraConfig | null;
   /** File of the API's keys. */
   readonly apiKeysFile: string;
   /** Host names the API answers to besides its own, without ports. */
   readonly apiHosts: readonly string[];
+}
+
+export interface LakeConfig {
+  /** `file:///srv/lake`, `s3://bucket/prefix`; empty for the folder `lake` in the data folder. */
+  readonly url: string;
+  /** Null unless the lake is in a bucket. */
+  readonly s3: S3Options | null;
+  /** Bound of the local copies of a bucket's objects. */
+  readonly cacheBytes: number;
+  /** How long files stay that a table no longer names: time travel reaches back as far, and slow readers depend on it. */
+  readonly retentionMs: number;
+}
+
+/** As the driver wants it, but for the authorities' certificates, which are in a file. */
+export interface CassandraConfig extends Omit<CassandraOptions, "tls"> {
+  /** Null without TLS; `authoritiesFile` is empty for those that the runtime trusts. */
+  readonly tls: { readonly authoritiesFile: string } | null;
 }
 
 /** A value as it was given, or the problem with it. */
@@ -54,6 +91,8 @@ interface Setting<T> {
   readonly flag: string;
   readonly variable: string;
   readonly fallback: T;
+  /** The fallback as it would be given, where that is not its own text. */
+  readonly shown?: string;
   readonly parse: (text: string) => Parsed<T>;
   /** For `--help`: what to give, and what it does. */
   readonly placeholder: string;
@@ -181,7 +220,24 @@ export const SETTINGS = {
     fallback: [] as string[],
     parse: list,
     placeholder: "NAME,...",
-    help: "pipelines to run; all in streams/ where none are named",
+    help: "pipelines, sources and deliveries to run; all in streams/ where none are named",
+  }),
+  until: setting({
+    flag: "until",
+    variable: "TAILRACE_UNTIL",
+    fallback: null as Until | null,
+    shown: "never",
+    parse: until,
+    placeholder: "latest|TIME",
+    help: "run over what is there, or over records before a time, and end with a summary in JSON",
+  }),
+  afterwards: setting({
+    flag: "then",
+    variable: "TAILRACE_THEN",
+    fallback: [] as Afterwards[],
+    parse: afterwards,
+    placeholder: "compact,audit",
+    help: "with --until: compact the lake's tables afterwards, and wait for an audit of the results",
   }),
   workers: setting({
     flag: "workers",
@@ -212,9 +268,182 @@ export const SETTINGS = {
     flag: "checkpoint-every",
     variable: "TAILRACE_CHECKPOINT_EVERY",
     fallback: 5000,
+    shown: "5",
     parse: (text) => seconds(text, 0.1, 3600),
     placeholder: "SECONDS",
     help: "longest time between two checkpoints",
+  }),
+  bufferBytes: setting({
+    flag: "buffer-bytes",
+    variable: "TAILRACE_BUFFER_BYTES",
+    fallback: -1,
+    shown: "none",
+    parse: (text) => text === "none" ? { value: -1 } : byteCount(text, 2 ** 20, 2 ** 50),
+    placeholder: "SIZE|none",
+    help: "what the embedded broker's topics may take together, such as 2GiB; none leaves each its own retention",
+    modes: ["dev"],
+  }),
+  bufferWhenFull: setting({
+    flag: "buffer-when-full",
+    variable: "TAILRACE_BUFFER_WHEN_FULL",
+    fallback: "drop" as "drop" | "refuse",
+    parse: oneOf(["drop", "refuse"]),
+    placeholder: "drop|refuse",
+    help: "then drop the oldest records, forwarded or not, or refuse new ones",
+    modes: ["dev"],
+  }),
+  bulkBytes: setting({
+    flag: "bulk-bytes",
+    variable: "TAILRACE_BULK_BYTES",
+    fallback: BULK_LIMITS.bodyBytesMax,
+    shown: "64MiB",
+    parse: (text) => byteCount(text, 2 ** 20, 2 ** 29),
+    placeholder: "SIZE",
+    help: "largest body of a bulk request, as sent and unpacked",
+  }),
+  bulkMemory: setting({
+    flag: "bulk-memory",
+    variable: "TAILRACE_BULK_MEMORY",
+    fallback: BULK_LIMITS.heldBytesMax,
+    shown: "512MiB",
+    parse: (text) => byteCount(text, 2 ** 20, 2 ** 36),
+    placeholder: "SIZE",
+    help: "records that all bulk requests together may hold in memory; more are told to come later",
+  }),
+  lake: setting({
+    flag: "lake",
+    variable: "TAILRACE_LAKE",
+    fallback: "",
+    parse: lakeUrl,
+    placeholder: "URL",
+    help:
+      "where the lake is, file:///folder or s3://bucket/prefix; the folder lake in the data folder where none is named",
+  }),
+  lakeCache: setting({
+    flag: "lake-cache",
+    variable: "TAILRACE_LAKE_CACHE",
+    fallback: 10 * 2 ** 30,
+    shown: "10GiB",
+    parse: (text) => byteCount(text, 64 * 2 ** 20, 2 ** 50),
+    placeholder: "SIZE",
+    help: "disk for local copies of what is in a bucket",
+  }),
+  lakeRetention: setting({
+    flag: "lake-retention",
+    variable: "TAILRACE_LAKE_RETENTION",
+    fallback: 7 * 86_400_000,
+    shown: "7d",
+    parse: (text) => duration(text, 3_600_000),
+    placeholder: "TIME",
+    help: "how long files stay that a table no longer names: how far back time travel reaches",
+  }),
+  s3Endpoint: setting({
+    flag: "s3-endpoint",
+    variable: "TAILRACE_S3_ENDPOINT",
+    fallback: "",
+    parse: origin,
+    placeholder: "URL",
+    help: "address of the S3 store; Amazon's where none is named",
+  }),
+  s3Region: setting({
+    flag: "s3-region",
+    variable: "TAILRACE_S3_REGION",
+    fallback: "",
+    parse: regionName,
+    placeholder: "NAME",
+    help: "region of the bucket; us-east-1 where an address is named and no region",
+  }),
+  s3AccessKey: setting({
+    flag: "s3-access-key-id",
+    variable: "TAILRACE_S3_ACCESS_KEY_ID",
+    fallback: "",
+    parse: headerText,
+    placeholder: "ID",
+    help: "access key for the bucket",
+  }),
+  s3Secret: setting({
+    flag: "s3-secret-access-key",
+    variable: "TAILRACE_S3_SECRET_ACCESS_KEY",
+    fallback: "",
+    parse: headerText,
+    placeholder: "TEXT",
+    help: "the access key's secret",
+    secret: true,
+  }),
+  s3SessionToken: setting({
+    flag: "s3-session-token",
+    variable: "TAILRACE_S3_SESSION_TOKEN",
+    fallback: "",
+    parse: headerText,
+    placeholder: "TEXT",
+    help: "the token of an access key that is lent for a time",
+    secret: true,
+  }),
+  s3PathStyle: setting({
+    flag: "s3-path-style",
+    variable: "TAILRACE_S3_PATH_STYLE",
+    fallback: null as boolean | null,
+    shown: "auto",
+    parse: pathStyle,
+    placeholder: "true|false|auto",
+    help: "the bucket in the path (true) or in the host's name (false); in the path where an address is named",
+  }),
+  cassandra: setting({
+    flag: "cassandra",
+    variable: "TAILRACE_CASSANDRA",
+    fallback: [] as string[],
+    parse: addresses,
+    placeholder: "HOST:PORT,...",
+    help: "nodes of Cassandra to ask for the others; what goes to Cassandra rests where none are named",
+  }),
+  cassandraDatacenter: setting({
+    flag: "cassandra-datacenter",
+    variable: "TAILRACE_CASSANDRA_DATACENTER",
+    fallback: "",
+    parse: some,
+    placeholder: "NAME",
+    help: "Cassandra's data centre to write to; that of the first node where none is named",
+  }),
+  cassandraKeyspace: setting({
+    flag: "cassandra-keyspace",
+    variable: "TAILRACE_CASSANDRA_KEYSPACE",
+    fallback: DEFAULT_KEYSPACE,
+    parse: keyspaceName,
+    placeholder: "NAME",
+    help: "keyspace of the tables in Cassandra; made where it is missing",
+  }),
+  cassandraUsername: setting({
+    flag: "cassandra-username",
+    variable: "TAILRACE_CASSANDRA_USERNAME",
+    fallback: "",
+    parse: some,
+    placeholder: "NAME",
+    help: "user of Cassandra",
+  }),
+  cassandraPassword: setting({
+    flag: "cassandra-password",
+    variable: "TAILRACE_CASSANDRA_PASSWORD",
+    fallback: "",
+    parse: some,
+    placeholder: "TEXT",
+    help: "the password of Cassandra's user",
+    secret: true,
+  }),
+  cassandraTls: setting({
+    flag: "cassandra-tls",
+    variable: "TAILRACE_CASSANDRA_TLS",
+    fallback: false,
+    parse: flag,
+    placeholder: "true|false",
+    help: "talk TLS to Cassandra",
+  }),
+  cassandraCa: setting({
+    flag: "cassandra-ca",
+    variable: "TAILRACE_CASSANDRA_CA",
+    fallback: "",
+    parse: some,
+    placeholder: "FILE",
+    help: "certificates (PEM) of the authorities that Cassandra's are of; without it those that this machine trusts",
   }),
   apiKeys: setting({
     flag: "api-keys",
@@ -264,8 +493,9 @@ export function readConfig(mode: Config["mode"], sources: ConfigSources): Config
     });
     return of.fallback;
   };
+  const isFaulty = (of: Setting<unknown>) => faults.some(({ where }) => where === names.get(of));
   const need = (of: Setting<unknown>, missing: boolean, problem: string) => {
-    if (missing) faults.push({ where: names.get(of)!, problem });
+    if (missing && !isFaulty(of)) faults.push({ where: names.get(of)!, problem });
   };
   const settings = SETTINGS;
   const mechanism = get(settings.mechanism);
@@ -286,25 +516,37 @@ export function readConfig(mode: Config["mode"], sources: ConfigSources): Config
       postgres: get(settings.postgresPort),
     },
     pipelines: get(settings.pipelines),
+    until: get(settings.until),
+    afterwards: get(settings.afterwards),
     workers: get(settings.workers),
     rate: mode === "dev" ? get(settings.rate) : 0,
     partitions: get(settings.partitions),
     checkpointEveryMs: get(settings.checkpointEvery),
+    buffer: mode === "dev"
+      ? { bytes: get(settings.bufferBytes), whenFull: get(settings.bufferWhenFull) }
+      : { bytes: -1, whenFull: "drop" },
+    bulk: { bodyBytesMax: get(settings.bulkBytes), heldBytesMax: get(settings.bulkMemory) },
+    lake: lakeConfig(get, need, { names, isFaulty }),
+    cassandra: cassandraConfig(get, need, { names, isFaulty }),
     apiKeysFile: get(settings.apiKeys) || `${get(settings.data)}/api-keys.json`,
     apiHosts: get(settings.apiHosts),
   };
-  const isFaulty = (of: Setting<unknown>) => faults.some(({ where }) => where === names.get(of));
   if (mode === "run") {
     const hint = "is not set; `dev` would start an embedded one";
-    need(settings.brokers, config.brokers.length === 0 && !isFaulty(settings.brokers), hint);
-    need(settings.registry, config.registryUrl === "" && !isFaulty(settings.registry), hint);
-    need(settings.database, config.databaseUrl === "" && !isFaulty(settings.database), hint);
+    need(settings.brokers, config.brokers.length === 0, hint);
+    need(settings.registry, config.registryUrl === "", hint);
+    need(settings.database, config.databaseUrl === "", hint);
   }
   need(settings.username, mechanism !== "" && username === "", `is needed with ${names.get(settings.mechanism)}`);
   need(settings.password, mechanism !== "" && password === "", `is needed with ${names.get(settings.mechanism)}`);
   need(settings.mechanism, mechanism === "" && username !== "", `is needed with ${names.get(settings.username)}`);
+  need(
+    settings.until,
+    config.afterwards.length > 0 && config.until === null,
+    `is needed with ${names.get(settings.afterwards)}`,
+  );
   const embedded = {
-    api: true,
+    api: config.until === null,
     broker: config.brokers.length === 0,
     registry: config.registryUrl === "",
     postgres: config.databaseUrl === "",
@@ -318,6 +560,93 @@ export function readConfig(mode: Config["mode"], sources: ConfigSources): Config
   }
   if (faults.length > 0) throw new ConfigError(faults);
   return config;
+}
+
+function afterwards(text: string): Parsed<Afterwards[]> {
+  const parts = text.split(",").map((part) => part.trim());
+  const known = parts.filter((part): part is Afterwards => part === "compact" || part === "audit");
+  return known.length === parts.length ? { value: known } : { problem: "is not compact, audit or compact,audit" };
+}
+
+/** What a run ends at. */
+function until(text: string): Parsed<Until | null> {
+  if (text === "latest") return { value: text };
+  if (text === "never") return { value: null };
+  const timeMs = Date.parse(text);
+  if (/^\d{4}-\d\d-\d\d/.test(text) && Number.isFinite(timeMs)) return { value: timeMs };
+  return { problem: `is not "latest" and no time such as 2026-05-01T12:00:00Z` };
+}
+
+/** The lake's settings together: a bucket needs keys, and keys a bucket. */
+function lakeConfig(
+  get: <T>(of: Setting<T>) => T,
+  need: (of: Setting<unknown>, missing: boolean, problem: string) => void,
+  { names, isFaulty }: {
+    readonly names: ReadonlyMap<unknown, string>;
+    readonly isFaulty: (of: Setting<unknown>) => boolean;
+  },
+): LakeConfig {
+  const settings = SETTINGS;
+  const url = get(settings.lake);
+  const endpoint = get(settings.s3Endpoint);
+  const region = get(settings.s3Region);
+  const accessKeyId = get(settings.s3AccessKey);
+  const secretAccessKey = get(settings.s3Secret);
+  const sessionToken = get(settings.s3SessionToken);
+  const pathStyle = get(settings.s3PathStyle);
+  const inBucket = url.startsWith("s3://");
+  const because = `is needed with ${names.get(settings.lake)} = ${url}`;
+  need(settings.s3AccessKey, inBucket && accessKeyId === "", because);
+  need(settings.s3Secret, inBucket && secretAccessKey === "", because);
+  const orAddress = `${because}, unless ${names.get(settings.s3Endpoint)} names a store's address`;
+  const hasAddress = endpoint !== "" || isFaulty(settings.s3Endpoint);
+  need(settings.s3Region, inBucket && region === "" && !hasAddress, orAddress);
+  const given = endpoint !== "" ? settings.s3Endpoint : region !== "" ? settings.s3Region : settings.s3AccessKey;
+  const isMeant = endpoint + region + accessKeyId !== "";
+  need(settings.lake, url === "" && isMeant, `is needed with ${names.get(given)}: s3://bucket/prefix`);
+  return {
+    url,
+    s3: inBucket
+      ? { endpoint, region: region || "us-east-1", accessKeyId, secretAccessKey, sessionToken, pathStyle }
+      : null,
+    cacheBytes: get(settings.lakeCache),
+    retentionMs: get(settings.lakeRetention),
+  };
+}
+
+/** Cassandra's settings together: user and password, and none of them without nodes. */
+function cassandraConfig(
+  get: <T>(of: Setting<T>) => T,
+  need: (of: Setting<unknown>, missing: boolean, problem: string) => void,
+  { names, isFaulty }: {
+    readonly names: ReadonlyMap<unknown, string>;
+    readonly isFaulty: (of: Setting<unknown>) => boolean;
+  },
+): CassandraConfig | null {
+  const settings = SETTINGS;
+  const contactPoints = get(settings.cassandra);
+  const datacenter = get(settings.cassandraDatacenter);
+  const keyspace = get(settings.cassandraKeyspace);
+  const username = get(settings.cassandraUsername);
+  const password = get(settings.cassandraPassword);
+  const isTls = get(settings.cassandraTls);
+  const authoritiesFile = get(settings.cassandraCa);
+  const because = (of: Setting<unknown>) => `is needed with ${names.get(of)}`;
+  need(settings.cassandraPassword, username !== "" && password === "", because(settings.cassandraUsername));
+  need(settings.cassandraUsername, username === "" && password !== "", because(settings.cassandraPassword));
+  need(settings.cassandraTls, !isTls && authoritiesFile !== "", `${because(settings.cassandraCa)}: true`);
+  if (contactPoints.length === 0) {
+    const given = username !== "" ? settings.cassandraUsername : settings.cassandraDatacenter;
+    need(settings.cassandra, !isFaulty(settings.cassandra) && username + datacenter !== "", because(given));
+    return null;
+  }
+  return {
+    contactPoints,
+    datacenter: datacenter || null,
+    keyspace,
+    credentials: username === "" ? null : { username, password },
+    tls: isTls ? { authoritiesFile } : null,
+  };
 }
 
 interface Given {
@@ -363,8 +692,8 @@ export function showSettings(mode: Config["mode"], sources: ConfigSources): Sett
 }
 
 /** The text that would give a setting its default. */
-export function defaultText({ flag, fallback }: Setting<unknown>): string {
-  return flag === "checkpoint-every" ? String(Number(fallback) / 1000) : String(fallback);
+export function defaultText({ shown, fallback }: Setting<unknown>): string {
+  return shown ?? String(fallback);
 }
 
 /** From now on no secret of these sources is shown, right or wrong as they may be. */
@@ -472,4 +801,80 @@ function seconds(text: string, least: number, most: number): Parsed<number> {
   return text.trim() !== "" && value >= least && value <= most
     ? { value: 1000 * value }
     : { problem: `must be a number of seconds from ${least} to ${most}` };
+}
+
+function duration(text: string, leastMs: number): Parsed<number> {
+  const ms = parseDuration(text.trim());
+  if (typeof ms === "string") return { problem: 'must be a time such as "7d" or "36h"' };
+  return ms >= leastMs ? { value: ms } : { problem: `must be ${showDuration(leastMs)} or more` };
+}
+
+const BYTES: Readonly<Record<string, number>> = {
+  ...{ "": 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 },
+  ...{ KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30, TIB: 2 ** 40 },
+};
+
+function byteCount(text: string, least: number, most: number): Parsed<number> {
+  const [, digits, unit = ""] = /^(\d{1,16})\s?([a-z]{0,3})$/i.exec(text.trim()) ?? [];
+  const bytes = Number(digits) * (BYTES[unit.toUpperCase()] ?? NaN);
+  if (Number.isNaN(bytes)) return { problem: 'must be a size such as "10GiB" or "500MB"' };
+  return bytes >= least && bytes <= most
+    ? { value: bytes }
+    : { problem: `must be from ${least / 2 ** 20}MiB to ${most / 2 ** 40}TiB` };
+}
+
+function lakeUrl(text: string): Parsed<string> {
+  const shape = "must be file:///folder or s3://bucket/prefix";
+  if (text.startsWith("s3://")) {
+    return parseS3Url(text) !== null ? { value: text } : {
+      problem:
+        `${shape}: a bucket's name of small letters, digits, dots and hyphens, then folders of letters, digits and _ - . = @ +`,
+    };
+  }
+  const parsed = URL.parse(text);
+  // Two slashes name a host: what was meant as a folder would be one.
+  const isFolder = text.startsWith("file:///") && parsed?.search === "" && parsed.hash === "";
+  return isFolder && !/%(2f|00)/i.test(text) && isDecodable(text) ? { value: text } : { problem: shape };
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    return decodeURIComponent(text) !== "";
+  } catch {
+    return false;
+  }
+}
+
+/** A URL of scheme, host and port. */
+function origin(text: string): Parsed<string> {
+  const parsed = URL.parse(text.trim());
+  const isOrigin = parsed !== null && ["http:", "https:"].includes(parsed.protocol) && parsed.pathname === "/" &&
+    parsed.search === "" && parsed.hash === "" && parsed.username === "" && parsed.password === "";
+  return isOrigin
+    ? { value: parsed.origin }
+    : { problem: "must be a URL of scheme, host and port alone, such as https://minio.example:9000" };
+}
+
+function regionName(text: string): Parsed<string> {
+  return /^[a-z0-9-]{1,64}$/.test(text)
+    ? { value: text }
+    : { problem: "must be a region's name, such as eu-central-1" };
+}
+
+function keyspaceName(text: string): Parsed<string> {
+  const problem = cassandraNameFault(text);
+  return problem === null ? { value: text } : { problem: "must be 1 to 48 of a-z, 0-9 and _, a letter first" };
+}
+
+/** What travels in a header: no spaces, no control characters. */
+function headerText(text: string): Parsed<string> {
+  return /^[\x21-\x7e]+$/.test(text)
+    ? { value: text }
+    : { problem: "must be letters, digits and signs without spaces" };
+}
+
+function pathStyle(text: string): Parsed<boolean | null> {
+  if (text === "auto") return { value: null };
+  const parsed = flag(text);
+  return "value" in parsed ? parsed : { problem: "must be true, false or auto" };
 }

@@ -23,6 +23,7 @@ export function createControl(units: readonly PipelineUnit[]): PipelineControl {
       ),
     stop: (name) => named(name).stop(),
     start: (name) => named(name).start(),
+    limit: (name, perSecond) => named(name).runner.limit(perSecond),
     previewRewind: (name, target) => named(name).previewRewind(target),
     rewind: (name, target) => named(name).rewind(target),
   };

@@ -56,6 +56,8 @@ async function startBroker(config: Config, { log, parts, onFailed }: EmbeddedOpt
         port,
         dataDir: `${dataDir}/broker`,
         defaultPartitions: config.partitions,
+        bufferBytes: config.buffer.bytes,
+        whenFull: config.buffer.whenFull,
         log: collapsed((line) => log.info(`broker: ${line}`)),
       }),
     );

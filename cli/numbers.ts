@@ -13,3 +13,15 @@ export function positiveNumber(text: string | undefined, where: string): number 
   if (!(Number(text) > 0)) throw new ConfigError({ where, problem: `must be a number above 0; "${text}" is not` });
   return Number(text);
 }
+
+/** Records per second, or `none` for no limit, which is null. @throws ConfigError for anything else */
+export function limitOf(text: string): number | null {
+  if (text === "none") return null;
+  if (!(Number(text) > 0)) {
+    throw new ConfigError({
+      where: "limit",
+      problem: `must be a number of records a second above 0, or none; "${text}" is not`,
+    });
+  }
+  return Number(text);
+}

@@ -5,6 +5,7 @@
  * @module
  */
 import type { z } from "@hono/zod-openapi";
+import type { connectorsSchema } from "../api/connector_schemas.ts";
 import type { explanationSchema, ledgerSchema, rewindBodySchema, rewindSchema } from "../api/operation_schemas.ts";
 import type { pipelineListSchema } from "../api/schemas.ts";
 import { ConfigError } from "../pipeline/errors.ts";
@@ -12,9 +13,10 @@ import { BUCKETS } from "../pipeline/ledger.ts";
 import { API_OPTION, ApiClient } from "./api_client.ts";
 import type { Call, Option } from "./call.ts";
 import { Exit } from "./exit.ts";
-import { wholeNumber } from "./numbers.ts";
+import { limitOf, wholeNumber } from "./numbers.ts";
 import { printable, table, terminalWidth } from "./table.ts";
 
+type Connectors = z.infer<typeof connectorsSchema>;
 type Ledger = z.infer<typeof ledgerSchema>;
 type Explanation = z.infer<typeof explanationSchema>;
 type PipelineList = z.infer<typeof pipelineListSchema>;
@@ -42,11 +44,11 @@ export const REWIND_OPTIONS: readonly Option[] = [
 const FIGURES = ["consumed", ...BUCKETS, "inFlight"] as const;
 const count = new Intl.NumberFormat("en-US");
 
-/** `tailrace ledger [PIPELINE]`. */
+/** `tailrace ledger [NAME]`: of all, or of one pipeline, source or delivery. */
 export async function ledger({ flags, positionals, signal }: Call): Promise<number> {
-  const [pipeline] = named(positionals, ["PIPELINE"], { least: 0 });
-  const query = pipeline === undefined ? "" : `?pipeline=${encodeURIComponent(pipeline)}`;
-  const told = await new ApiClient({ url: flags.api, signal }).get<Ledger>(`/v1/ledger${query}`);
+  const [name] = named(positionals, ["NAME"], { least: 0 });
+  const api = new ApiClient({ url: flags.api, signal });
+  const told = await api.get<Ledger>(`/v1/ledger${name === undefined ? "" : await queryOf(name, api)}`);
   if (flags.json !== undefined) return say(JSON.stringify(told));
   const isByPartition = flags.partitions !== undefined;
   const rows = told.pipelines.flatMap(({ pipeline, partitions, ...total }) => {
@@ -59,7 +61,26 @@ export async function ledger({ flags, positionals, signal }: Call): Promise<numb
   });
   const head = ["pipeline", ...(isByPartition ? ["partition", "position"] : []), ...FIGURES.slice(0, -1), "in flight"];
   const numbers = head.keys().filter((column) => column > 0).toArray();
-  return say(table(head, rows, { width: terminalWidth(), numbers }));
+  const tables = rows.length > 0 ? [table(head, rows, { width: terminalWidth(), numbers })] : [];
+  if (told.connectors.length > 0) tables.push(connectorLedger(told));
+  return say(tables.length > 0 ? tables.join("\n\n") : "Nothing is defined, so nothing was read.");
+}
+
+/** Which one the ledger is asked of. */
+async function queryOf(name: string, api: ApiClient): Promise<string> {
+  const { connectors } = await api.get<Connectors>("/v1/connectors");
+  const kind = connectors.some((connector) => connector.name === name) ? "connector" : "pipeline";
+  return `?${kind}=${encodeURIComponent(name)}`;
+}
+
+function connectorLedger({ connectors }: Ledger): string {
+  const head = ["name", "kind", "read", "= written", "+ rejected", "+ skipped"];
+  const rows = connectors.map(({ connector, kind, read, written, rejected, skipped }) => [
+    connector,
+    kind,
+    ...[read, written, rejected, skipped].map((n) => count.format(n)),
+  ]);
+  return table(head, rows, { width: terminalWidth(), numbers: [2, 3, 4, 5] });
 }
 
 /** `tailrace explain TOPIC PARTITION OFFSET`. */
@@ -86,15 +107,29 @@ export async function explain({ flags, positionals, signal }: Call): Promise<num
   return Exit.ok;
 }
 
-/** `tailrace pipelines [stop NAME | start NAME]`. */
+/** `tailrace pipelines [stop NAME | start NAME | limit NAME N|none]`. */
 export async function pipelines({ flags, positionals, signal }: Call): Promise<number> {
   const api = new ApiClient({ url: flags.api, signal });
-  const [verb, name] = named(positionals, ["stop or start", "NAME"], { least: positionals.length === 1 ? 2 : 0 });
-  if (verb === undefined) return list(await api.get<PipelineList>("/v1/pipelines"), flags);
-  if (verb !== "stop" && verb !== "start") {
-    throw new ConfigError({ where: "tailrace pipelines", problem: `takes stop or start, not "${verb}"` });
+  if (positionals.length === 0) return list(await api.get<PipelineList>("/v1/pipelines"), flags);
+  if (!["stop", "start", "limit"].includes(positionals[0])) {
+    throw new ConfigError({
+      where: "tailrace pipelines",
+      problem: `takes stop, start or limit, not "${positionals[0]}"`,
+    });
   }
-  await api.post(`/v1/pipelines/${encodeURIComponent(name)}/${verb}`, {});
+  const names = positionals[0] === "limit" ? ["limit", "NAME", "N or none"] : [positionals[0], "NAME"];
+  const [verb, name, value] = named(positionals, names, { least: names.length });
+  const path = `/v1/pipelines/${encodeURIComponent(name)}`;
+  if (verb === "limit") {
+    const perSecond = limitOf(value);
+    await api.put(`${path}/limit`, { perSecond });
+    return say(
+      perSecond === null
+        ? `${name} reads as fast as it can`
+        : `${name} reads ${count.format(perSecond)} records a second at most, until its process ends`,
+    );
+  }
+  await api.post(`${path}/${verb}`, {});
   return say(verb === "stop" ? `${name} rests, with a last commit` : `${name} starts from its last commit`);
 }
 

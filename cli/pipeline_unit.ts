@@ -5,29 +5,36 @@
  * @module
  */
 import { hostname } from "node:os";
-import postgres from "postgres";
+import type postgres from "postgres";
 import type { CheckpointStore } from "../pipeline/checkpoint/checkpoint.ts";
 import type { PipelineFolders } from "../pipeline/checkpoint/pipeline_folders.ts";
 import type { HistoryStore } from "../pipeline/checkpoint/history.ts";
 import { systemClock } from "../pipeline/clock.ts";
-import { ConflictError, UnavailableError } from "../pipeline/errors.ts";
+import { ConfigError, ConflictError, UnavailableError } from "../pipeline/errors.ts";
 import type { KafkaAdmin } from "../pipeline/log/admin.ts";
 import type { Cluster } from "../pipeline/log/cluster.ts";
 import { RenewablePublisher } from "../pipeline/log/renewable_publisher.ts";
 import { noteOffsets } from "../pipeline/log/group_offsets.ts";
 import type { RegistryClient } from "../pipeline/log/registry_client.ts";
 import type { CommittedLog, TransactionalPublisher } from "../pipeline/log/transactions.ts";
-import { type Plan, resultColumns, type SinkSpec } from "../pipeline/plan/plan.ts";
+import { type Plan, type ResultColumn, resultColumns, type SinkSpec, targetOf } from "../pipeline/plan/plan.ts";
+import type { Until } from "../pipeline/runtime/bounds.ts";
 import { explain, type Explanation } from "../pipeline/runtime/explain.ts";
-import { ManagedPipeline } from "../pipeline/runtime/managed_pipeline.ts";
+import { ManagedTask } from "../pipeline/runtime/managed_task.ts";
 import { PipelineRunner } from "../pipeline/runtime/pipeline_runner.ts";
 import { previewRewind, rewind, type RewindPreview, type RewindTarget } from "../pipeline/runtime/rewind.ts";
+import { supervise } from "../pipeline/runtime/supervisor.ts";
 import type { ShardHost } from "../pipeline/runtime/shard_host.ts";
 import type { LedgerEntry } from "../pipeline/ledger.ts";
 import { fanOut } from "../pipeline/sinks/fan_out.ts";
+import { createLakeSink, type LakeSink } from "../pipeline/sinks/lake/results/lake_sink.ts";
+import type { Lake } from "../pipeline/sinks/lake/lake.ts";
 import { createKafkaSink } from "../pipeline/sinks/kafka.ts";
 import { assertOwner, claimOwnership, type Fence, raiseGeneration } from "../pipeline/sinks/ownership.ts";
 import { registerPipeline } from "../pipeline/sinks/pipeline_registry.ts";
+import { missingCassandra, missingFault } from "../pipeline/sinks/cassandra/options.ts";
+import type { CassandraSession } from "../pipeline/sinks/cassandra/session.ts";
+import { createCassandraSink } from "../pipeline/sinks/cassandra/sink.ts";
 import { createPostgresSink } from "../pipeline/sinks/postgres.ts";
 import { writeLedger } from "../pipeline/sinks/postgres_ledger.ts";
 import { setAsideWithRetry, untilAvailable, withRetry } from "../pipeline/sinks/retry.ts";
@@ -43,6 +50,7 @@ export interface Shared {
   readonly config: Config;
   readonly log: Logger;
   readonly databaseUrl: string;
+  readonly lake: Lake;
   /** For the statements of bookkeeping; each sink has a connection of its own. */
   readonly sql: postgres.Sql;
   readonly admin: KafkaAdmin;
@@ -58,6 +66,8 @@ export interface Shared {
   readonly history: HistoryStore;
   /** Where both are. */
   readonly folders: PipelineFolders;
+  /** Where the process has one. */
+  readonly cassandra?: CassandraSession;
   readonly onRows: (pipeline: string, rows: ResultRows) => void;
   /** What to close at the end. */
   readonly parts: AsyncDisposableStack;
@@ -67,14 +77,20 @@ export interface Shared {
 export class PipelineUnit {
   readonly plan: Plan;
   readonly runner: PipelineRunner;
+  /** To all its destinations; each write waits while one is away. */
+  readonly sink: Sink;
   readonly #shared: Shared;
-  readonly #managed: ManagedPipeline;
+  readonly #managed: ManagedTask;
   readonly #publisher: RenewablePublisher;
   /** Taken once: whoever took the pipeline over since has it. */
   #fence: Fence | null = null;
   #generation = 0;
   /** Another process took it over. */
   #isLost = false;
+  readonly #sinks: Sink[] = [];
+  #closed: Promise<unknown> | null = null;
+  /** Null while it has none, or none was needed yet. */
+  #lakeSink: LakeSink | null = null;
   /** Whether this process saved a checkpoint, so that there has to be one. */
   #hasSaved = false;
 
@@ -82,18 +98,64 @@ export class PipelineUnit {
     this.plan = plan;
     this.#shared = shared;
     this.#publisher = new RenewablePublisher(() => shared.publisher(`tailrace.${plan.name}`));
+    this.sink = this.#sink();
     this.runner = this.#runner();
-    this.#managed = new ManagedPipeline(plan.name, {
+    const missing = this.missing();
+    this.#managed = new ManagedTask(plan.name, {
+      // Whoever has not configured a destination does not want it, or not yet.
+      isAtRest: missing !== null,
       clock: systemClock,
       log: (level, message) => shared.log[level](message),
       run: (signal) => this.#run(signal),
       onRest: () => this.runner.rest(),
     });
+    if (missing !== null) this.runner.rest(missing);
   }
 
-  /** Keeps it running until the signal, or as commanded. */
-  run(signal: AbortSignal): Promise<void> {
-    return this.#managed.run(signal);
+  /** What has to be set before it can run, in words; null when nothing is missing. */
+  missing(): string | null {
+    return missingCassandra(this.plan.sinks, this.#shared.cassandra);
+  }
+
+  /** Keeps it running until the signal, or as commanded; then closes its sinks. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#managed.run(signal);
+    await this.close();
+  }
+
+  /**
+   * Runs once over what is there, trying again while others are away.
+   *
+   * @returns false when it was given up
+   */
+  async runBounded(signal: AbortSignal, until: Until): Promise<boolean> {
+    const { log } = this.#shared;
+    return await supervise(`pipeline ${this.plan.name}`, (ending) => this.#run(ending, until), {
+      clock: systemClock,
+      signal,
+      log: (level, message) => log[level](message),
+    });
+  }
+
+  /** Closes its sinks. */
+  async close(): Promise<void> {
+    this.#closed ??= Promise.all(this.#sinks.map((sink) => sink[Symbol.asyncDispose]()));
+    await this.#closed;
+  }
+
+  /** Null until it is first needed. */
+  get lakeSink(): LakeSink | null {
+    return this.#lakeSink;
+  }
+
+  /** The table of the lake that results go to; null when they go to none. */
+  get lakeTable(): string | null {
+    return this.plan.sinks.find((sink) => sink.kind === "lake")?.table ?? null;
+  }
+
+  /** Its right to write; null while it has none. */
+  get fence(): Fence | null {
+    return this.#fence;
   }
 
   get isGivenUp(): boolean {
@@ -148,6 +210,29 @@ export class PipelineUnit {
     return done || null;
   }
 
+  /**
+   * Does something that only its owner may do, while it rests; null when it is running.
+   *
+   * @throws ConflictError when another process has taken the pipeline over
+   */
+  async whileOwned<T>(work: () => Promise<T>): Promise<T | null> {
+    const done = await this.#managed.whileResting(async () => {
+      const { admin, registry, config, sql } = this.#shared;
+      await prepare(this.plan, { admin, registry, config });
+      await this.#own();
+      await assertOwner(sql, this.#fence!);
+      return { result: await work() };
+    });
+    return done ? done.result : null;
+  }
+
+  /** A generation above this one and all there were: what it computes from now on has it, too. */
+  async raiseGeneration(above: number): Promise<number> {
+    const pipeline = this.plan.name;
+    const least = Math.max(above, this.#generation);
+    return this.#generation = await raiseGeneration(this.#shared.sql, { pipeline, above: least });
+  }
+
   #rewindDeps(cluster: Cluster) {
     const { checkpoints, history, sql } = this.#shared;
     const pipeline = this.plan.name;
@@ -160,14 +245,14 @@ export class PipelineUnit {
     };
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
+  async #run(signal: AbortSignal, until?: Until): Promise<void> {
     const { admin, registry, config } = this.#shared;
     const onWaiting = (reason: string | null) => this.runner.setWaiting("starting", reason);
     this.runner.prepare();
     await untilAvailable(() => prepare(this.plan, { admin, registry, config }), { signal, onWaiting });
     try {
       await untilAvailable(() => this.#own(), { signal, onWaiting });
-      await this.runner.run(signal);
+      await this.runner.run(signal, { until });
     } catch (error) {
       throw error instanceof ConflictError ? await this.#decided(error) : error;
     }
@@ -217,18 +302,23 @@ export class PipelineUnit {
     this.#fence = { pipeline, token: claimed.token };
   }
 
-  #runner(): PipelineRunner {
-    const { plan } = this;
-    const { hosts, newCluster, committed, checkpoints, history, config, onRows, parts } = this.#shared;
-    const waiting = (part: string) => ({ onWaiting: (reason: string | null) => runner.setWaiting(part, reason) });
-    const sinks = plan.sinks.map((spec) => {
-      const target = spec.kind === "postgres" ? spec.table : spec.topic;
-      const sink = parts.use(
-        deferred(`${spec.kind}:${target}`, { connect: () => this.#openSink(spec), right: () => this.#fence }),
-      );
+  #sink(): Sink {
+    return fanOut(this.plan.sinks.map((spec) => {
+      const sink = deferred(`${spec.kind}:${targetOf(spec)}`, {
+        connect: () => this.#openSink(spec),
+        right: () => this.#fence,
+      });
+      this.#sinks.push(sink);
+      const onWaiting = (reason: string | null) => this.runner.setWaiting(`writing to ${spec.kind}`, reason);
       // Each waits by itself: an outage of one does not make the others write again.
-      return withRetry(sink, waiting(`writing to ${spec.kind}`));
-    });
+      return withRetry(sink, { onWaiting });
+    }));
+  }
+
+  #runner(): PipelineRunner {
+    const { plan, sink } = this;
+    const { hosts, newCluster, committed, checkpoints, history, config, onRows } = this.#shared;
+    const waiting = (part: string) => ({ onWaiting: (reason: string | null) => runner.setWaiting(part, reason) });
     const { topic } = plan;
     const setAside = createSetAsideSink({ publisher: this.#publisher, log: committed, pipeline: plan.name, topic });
     const generation = () => this.#generation;
@@ -236,7 +326,7 @@ export class PipelineUnit {
       clock: systemClock,
       hosts,
       cluster: newCluster,
-      sink: fanOut(sinks),
+      sink,
       setAside: setAsideWithRetry(setAside, waiting("setting records aside")),
       checkpoints,
       history,
@@ -279,9 +369,43 @@ export class PipelineUnit {
       const publisher = this.#publisher;
       return await createKafkaSink({ publisher, log, registry, topic: spec.topic, columns, pipeline: plan.name });
     }
+    if (spec.kind === "lake") return this.#lakeSink = this.#openLakeSink(spec, columns);
+    if (spec.kind === "cassandra") return await this.#openCassandraSink(spec, columns);
     await registerPipeline(this.#shared.sql, plan);
     const fence = this.#fence!;
     return await createPostgresSink({ url: databaseUrl, table: spec.table, columns, pipeline: plan.name, fence });
+  }
+
+  /**
+   * Cassandra cannot tell an older owner's writes from a newer one's: who owns the pipeline is asked before each, and what comes late
+   * all the same is older by its timestamp.
+   */
+  async #openCassandraSink(
+    { table, keyspace, ttlSeconds }: Extract<SinkSpec, { kind: "cassandra" }>,
+    columns: readonly ResultColumn[],
+  ): Promise<Sink> {
+    const { cassandra, sql, log } = this.#shared;
+    const missing = this.missing();
+    if (cassandra === undefined || missing !== null) throw new ConfigError(missingFault());
+    const fence = this.#fence!;
+    return await createCassandraSink({
+      session: cassandra,
+      table,
+      keyspace,
+      ttlSeconds,
+      columns,
+      of: `Results of the pipeline ${this.plan.name}: one row per key and window.`,
+      assertOwner: () => assertOwner(sql, fence),
+      log: (level, message) => log[level](message),
+    });
+  }
+
+  #openLakeSink({ table, flush }: Extract<SinkSpec, { kind: "lake" }>, columns: readonly ResultColumn[]): LakeSink {
+    const { lake, config } = this.#shared;
+    const pipeline = this.plan.name;
+    const folder = `${config.dataDir}/journals/${pipeline}/${table}`;
+    // While rows wait in the journal the pipeline goes on: the lake's own page says what they wait for.
+    return createLakeSink({ lake, table, columns, pipeline, flush, folder });
   }
 }
 

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readKeys } from "../api/security/key_file.ts";
 import { isLoopback, loopbackAddress } from "../broker/host.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
+import { takeLock } from "../pipeline/file_lock.ts";
 import type { Config } from "./config.ts";
 import { takenPort } from "./embedded.ts";
 import { withPermissionHint } from "./permission_hint.ts";
@@ -42,14 +43,12 @@ async function keyFaults({ host, apiKeysFile, dataDir }: Config): Promise<readon
   }
 }
 
-/** The kernel drops the lock when its holder dies, so it is never stale. */
 async function takeFolder(path: string): Promise<Disposable | Fault> {
   const where = "--data (TAILRACE_DATA)";
   try {
     await Deno.mkdir(path, { recursive: true });
-    const file = await Deno.open(`${path}/lock`, { create: true, write: true });
-    if (await file.tryLock(true)) return { [Symbol.dispose]: () => file.close() };
-    file.close();
+    const lock = await takeLock(`${path}/lock`);
+    if (lock !== null) return lock;
     return { where, problem: `${path} is in use by another running Tailrace: stop it, or choose another folder` };
   } catch (error) {
     return { where, problem: `${path} cannot be written: ${withPermissionHint(error as Error)}` };
@@ -65,15 +64,16 @@ interface PortNeeded {
 
 /** `isOurs`: the data folder is; of any other nothing is read. */
 function portsNeeded(
-  { host, ports, brokers, registryUrl, databaseUrl, dataDir, mode }: Config,
+  { host, ports, brokers, registryUrl, databaseUrl, dataDir, mode, until }: Config,
   { isOurs }: { readonly isOurs: boolean },
 ): PortNeeded[] {
-  const api = { part: "api", variable: "TAILRACE_PORT", host, port: ports.api };
-  if (mode !== "dev") return [api];
+  // A run that ends by itself serves nobody.
+  const api = until === null ? [{ part: "api", variable: "TAILRACE_PORT", host, port: ports.api }] : [];
+  if (mode !== "dev") return api;
   // The server of a run that was killed may hold its port a little longer; starting PostgreSQL ends it first.
   const isLeftBehind = isOurs && !databaseUrl && existsSync(`${dataDir}/postgres/cluster/postmaster.pid`);
   return [
-    api,
+    ...api,
     ...brokers.length > 0 ? [] : [{ part: "broker", variable: "TAILRACE_BROKER_PORT", host, port: ports.broker }],
     ...registryUrl ? [] : [{ part: "registry", variable: "TAILRACE_REGISTRY_PORT", host, port: ports.registry }],
     // The embedded PostgreSQL never serves a network.

@@ -1,5 +1,7 @@
 // The dashboard: status once a second over REST, fresh rows over SSE, drawn at most four times a second.
+import { createAudit } from "./audit.js";
 import { createChart } from "./charts.js";
+import { showConnectors } from "./connector_strip.js";
 import { drawTable, el } from "./elements.js";
 import { askForKey, showSession } from "./session.js";
 import { cell, clock, number, numeric, size, span, windowTime } from "./format.js";
@@ -50,6 +52,8 @@ const windowsChart = createChart(byId("windows"), {
   barSeconds: () => windowMs() / 1000,
   time: (iso) => windowTime(iso, windowMs()),
 });
+
+const audit = createAudit(() => selected);
 
 function current() {
   return pipelines.find((pipeline) => pipeline.name === selected);
@@ -134,6 +138,7 @@ function chooser() {
 // Rows
 
 function open() {
+  audit.show();
   store = { pipeline: selected, windows: new WindowStore(current()), loaded: false };
   const columns = store.windows.charted;
   if (!columns.includes(chosenColumn)) chosenColumn = columns[0] ?? null;
@@ -384,4 +389,5 @@ document.addEventListener("visibilitychange", () => {
 
 setInterval(draw, DRAW_MS);
 showSession();
+showConnectors(byId("connectors"));
 poll();

@@ -42,6 +42,14 @@ export function short(value) {
   return value === null ? "" : Math.abs(value) < 10 ? fine.format(value) : compact.format(value);
 }
 
+/** 512 B, 4.2 kB, 1.3 MB, 2 GB; a dash for what is not known. */
+export function bytes(value) {
+  if (value === null || value === undefined) return "–";
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const unit = value < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
+  return `${new Intl.NumberFormat("en", { maximumFractionDigits: 1 }).format(value / 1000 ** unit)} ${units[unit]}`;
+}
+
 /** 0.4 s, 12 s, 3 min 5 s, 2 h 10 min, 4 d 3 h. */
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "–";

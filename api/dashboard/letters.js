@@ -1,7 +1,8 @@
 // Late records and dead letters: a table, one of them in full, and bringing them back. Every redrive is shown before it is done.
+import { ask, Refused, send } from "./ask.js";
 import { drawTable, el } from "./elements.js";
 import { clock, number } from "./format.js";
-import { askForKey, showSession } from "./session.js";
+import { showSession } from "./session.js";
 
 const PAGE = 50;
 /** Letters kept in the table; the filter finds others. */
@@ -20,29 +21,8 @@ let planned = null;
 /** A newer question makes an older answer worthless. */
 let asked = 0;
 
-class Refused extends Error {}
-
-/** @throws Refused with what the API says, in words */
-async function ask(path, options = {}) {
-  let response;
-  try {
-    response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(60_000), ...options });
-  } catch {
-    throw new Refused("The server does not answer. Try again.");
-  }
-  if (response.status === 401) return askForKey();
-  const body = await response.json().catch(() => ({ title: `Status ${response.status}` }));
-  if (response.ok) return body;
-  const faults = (body.errors ?? []).map(({ where, problem }) => `${where.replace(/^\w+\./, "")} ${problem}`);
-  throw new Refused([body.title, body.detail, ...faults].filter(Boolean).join(". "));
-}
-
 function post(body) {
-  return ask("/v1/letters/redrive", {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(body),
-  });
+  return send("POST", "/v1/letters/redrive", body);
 }
 
 /** Runs what a person asked for, with what went wrong shown above. */

@@ -1,6 +1,7 @@
 import { createRoute, type OpenAPIHono, type z } from "@hono/zod-openapi";
 import { ConfigError, ConflictError } from "../../pipeline/errors.ts";
 import type { RewindPreview, RewindTarget } from "../../pipeline/runtime/rewind.ts";
+import { limitSchema } from "../connector_schemas.ts";
 import type { AppDeps, PipelineControl } from "../deps.ts";
 import { rewindBodySchema, rewindSchema, runStateSchema } from "../operation_schemas.ts";
 import { ProblemException, problemResponses } from "../problem.ts";
@@ -32,6 +33,28 @@ const start = createRoute({
   responses: {
     200: { description: "It starts", content: { "application/json": { schema: runStateSchema } } },
     ...problemResponses("unknown-pipeline", "no-engine", "unavailable"),
+  },
+});
+
+const limit = createRoute({
+  method: "put",
+  path: "/v1/pipelines/{name}/limit",
+  tags: ["Pipelines"],
+  summary: "Let a pipeline read only so fast, until its process ends or it is told otherwise",
+  request: {
+    params: pipelineParamSchema,
+    body: { required: true, content: { "application/json": { schema: limitSchema } } },
+  },
+  responses: {
+    200: { description: "The limit from now on", content: { "application/json": { schema: limitSchema } } },
+    ...problemResponses(
+      "invalid-request",
+      "malformed-json",
+      "unknown-pipeline",
+      "body-too-large",
+      "unsupported-media-type",
+      "no-engine",
+    ),
   },
 });
 
@@ -87,6 +110,13 @@ export function controlRoutes(
     const { name } = c.req.valid("param");
     await answered(name, of(name).start(name));
     return c.json({ pipeline: name, state: "starting" as const }, 200);
+  });
+
+  app.openapi(limit, (c) => {
+    const { name } = c.req.valid("param");
+    const { perSecond } = c.req.valid("json");
+    of(name).limit(name, perSecond);
+    return c.json({ perSecond }, 200);
   });
 
   app.openapi(rewind, async (c) => {

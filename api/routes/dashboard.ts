@@ -2,7 +2,7 @@ import type { OpenAPIHono } from "@hono/zod-openapi";
 import type { Context } from "hono";
 import type { AppDeps } from "../deps.ts";
 
-/** `/`, `/letters` and `/assets/...`: the dashboard's files, answered with 304 when the browser has them already. */
+/** `/`, `/connectors`, `/letters`, `/lake` and `/assets/...`: the dashboard's files, answered with 304 when the browser has them already. */
 export function dashboardRoutes(app: OpenAPIHono, { asset }: AppDeps): void {
   const serve = async (c: Context, path: string) => {
     const response = await asset(path);
@@ -16,6 +16,8 @@ export function dashboardRoutes(app: OpenAPIHono, { asset }: AppDeps): void {
   };
 
   app.get("/", (c) => serve(c, "index.html"));
+  app.get("/connectors", (c) => serve(c, "connectors.html"));
   app.get("/letters", (c) => serve(c, "letters.html"));
+  app.get("/lake", (c) => serve(c, "lake.html"));
   app.get("/assets/:path{.+}", (c) => serve(c, c.req.param("path")));
 }

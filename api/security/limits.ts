@@ -17,11 +17,14 @@ export interface RequestLimits {
   readonly bodyMs?: number;
   /** A pipeline has to do what it is told, or explain a record, in this time; 30 s unless told. */
   readonly answerMs?: number;
+  /** Paths whose bodies are bounded where they are read, in size and time. */
+  readonly ownBounds?: (path: string) => boolean;
 }
 
 /** Answers 414, 431, 503 and 408 where a request goes beyond its bounds. */
 export function requestLimits(limits: RequestLimits = {}): MiddlewareHandler {
   const { urlCharactersMax = 32_768, headerCharactersMax = 32_768, requestsMax = 512, bodyMs = 60_000 } = limits;
+  const { ownBounds = () => false } = limits;
   let active = 0;
   return async (c, next) => {
     const instance = c.req.path.slice(0, 256);
@@ -39,7 +42,7 @@ export function requestLimits(limits: RequestLimits = {}): MiddlewareHandler {
     active++;
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
-      if (c.req.raw.body === null) return await next();
+      if (c.req.raw.body === null || ownBounds(c.req.path)) return await next();
       const late = new Promise<"late">((resolve) => timer = setTimeout(() => resolve("late"), bodyMs));
       const ended = next();
       ended.catch(() => {}); // once it is too late nobody asks

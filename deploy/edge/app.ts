@@ -8,20 +8,20 @@
  *
  * @module
  */
-import type postgres from "postgres";
 import { createApp } from "../../api/app.ts";
+import type { Statements } from "../../api/postgres_statements.ts";
 import { createResultReader, storedPipeline } from "../../api/results_postgres.ts";
 import type { Plan } from "../../pipeline/plan/plan.ts";
 
-/** Builds the application over a postgres.js client, which the caller closes. */
-export async function createEdgeApp(sql: postgres.Sql, version: string): Promise<ReturnType<typeof createApp>> {
-  const rows = await sql<{ definition: Plan }[]>`SELECT definition FROM tailrace.pipelines ORDER BY name`;
-  const pipelines = rows.map(({ definition }) => storedPipeline(definition));
+/** Builds the application over the database that `statements` asks, and the caller closes. */
+export async function createEdgeApp(statements: Statements, version: string): Promise<ReturnType<typeof createApp>> {
+  const rows = await statements.rows("SELECT definition::text FROM tailrace.pipelines ORDER BY name", []);
+  const pipelines = rows.map(([definition]) => storedPipeline(JSON.parse(definition!) as Plan));
   return createApp({
     pipelines,
-    results: createResultReader(sql, pipelines),
+    results: createResultReader(statements, pipelines),
     ready: async () => {
-      const ready = await sql`SELECT 1`.then(() => true, () => false);
+      const ready = await statements.rows("SELECT '1'", []).then(() => true, () => false);
       return [{ name: "postgres", ready, detail: ready ? "answers" : "does not answer" }];
     },
     asset: () => Promise.resolve(null),

@@ -76,7 +76,7 @@ async function open(browser: Browser, url: string): Promise<{ page: Page; compla
 }
 
 function shows(page: Page, selector: string, text: string | RegExp): Promise<unknown> {
-  return page.locator(selector).filter({ hasText: text }).first().waitFor({ timeout: 10_000 });
+  return page.locator(selector).filter({ hasText: text }).first().waitFor({ timeout: 60_000 });
 }
 
 const cells = (page: Page, table: string) => page.locator(`${table} tbody tr:first-child td`).allTextContents();

@@ -5,6 +5,7 @@
  */
 import type { FieldType } from "../../pipeline/columns.ts";
 import type { ResultColumn } from "../../pipeline/plan/plan.ts";
+import type { ConnectorControl } from "../../pipeline/runtime/connector_status.ts";
 import type { PipelineStatus } from "../../pipeline/runtime/status.ts";
 import type { ResultRows, ResultValue } from "../../pipeline/sinks/sink.ts";
 import type { AppDeps, Ingest, PipelineControl, ResultJson, ResultQuery } from "../../api/deps.ts";
@@ -71,6 +72,7 @@ export function pipelineStatus(changes: Partial<PipelineStatus> = {}): PipelineS
     rowsWritten: 0,
     epoch: 0,
     checkpointAtMs: null,
+    limitPerSecond: null,
     buckets: { consumed: 0, aggregated: 0, filtered: 0, late: 0, dead: 0, duplicate: 0 },
     inFlight: 0,
     partitions: [],
@@ -93,8 +95,20 @@ function idleControl(): PipelineControl {
     explain: () => Promise.resolve([]),
     stop: () => Promise.resolve(),
     start: () => Promise.resolve(),
+    limit: () => {},
     previewRewind: () => Promise.resolve(rewound),
     rewind: () => Promise.resolve(rewound),
+  };
+}
+
+/** None is defined. */
+function noConnectors(): ConnectorControl {
+  return {
+    status: () => [],
+    stop: () => Promise.resolve(),
+    start: () => Promise.resolve(),
+    limit: () => {},
+    rejected: () => Promise.resolve([]),
   };
 }
 
@@ -159,6 +173,8 @@ export function fakeDeps(changes: Partial<AppDeps> & { ingest?: Ingest; control?
         control: control ?? idleControl(),
         metrics: () => Promise.resolve("tailrace_up 1\n"),
       },
+      connectors: noConnectors(),
+      audit: [],
       ready: () => Promise.resolve([{ name: "broker", ready: true, detail: "answers" }]),
       asset: () => Promise.resolve(null),
       log: (message, error) => logged.push(`${message}: ${error}`),

@@ -42,7 +42,7 @@ Deno.test("the letters' page in Chromium", { ignore: !executablePath }, async (t
     page.on("pageerror", (error) => complaints.push(error.message));
     const text = async (selector: string) => (await page.textContent(selector))?.trim() ?? "";
     const says = (selector: string, expected: string) =>
-      page.locator(selector).filter({ hasText: expected }).waitFor({ timeout: 10_000 });
+      page.locator(selector).filter({ hasText: expected }).waitFor({ timeout: 60_000 });
     await page.goto(`http://127.0.0.1:${server.addr.port}/letters`);
 
     await t.step("shows letters newest first, whatever is in them as text", async () => {

@@ -41,9 +41,9 @@ function serve(hub: LiveHub): Served {
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 60_000;
   while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`waited 10 s for: ${what}`);
+    if (performance.now() > deadline) throw new Error(`waited 60 s for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createMetrics } from "../../api/metrics.ts";
 import type { PipelineStatus } from "../../pipeline/runtime/status.ts";
+import { connectorStatus } from "./fake_connectors.ts";
 import { pipelineStatus } from "./fake_deps.ts";
 
 function partitions(count: number): PipelineStatus["partitions"] {
@@ -103,8 +104,53 @@ Deno.test("memory and CPU are those of this process", async () => {
   for (const [name, value] of samples) assert.ok(Number.isFinite(value), name);
 });
 
+Deno.test("sources and deliveries have figures of their own, read at every scrape", async () => {
+  const source = connectorStatus({
+    lagRecords: 4,
+    limitPerSecond: 50,
+    details: { walBehindBytes: 1_024, connected: false, slot: "tailrace", lsn: null },
+  });
+  const delivery = connectorStatus({ name: "users_out", kind: "delivery", state: "stopped", committedAtMs: null });
+  let statuses = [source, delivery];
+  const metrics = createMetrics(() => [], { connectors: () => statuses, now: () => 1_700_000_003_500 });
+  const of = 'connector="user_profiles",kind="source"';
+  for (let scrapes = 0; scrapes < 2; scrapes++) {
+    const samples = await scrape(metrics);
+    const expected = {
+      [`tailrace_connector_read_total{${of}}`]: 10,
+      [`tailrace_connector_written_total{${of}}`]: 7,
+      [`tailrace_connector_rejected_total{${of}}`]: 2,
+      [`tailrace_connector_skipped_total{${of}}`]: 1,
+      [`tailrace_connector_state{${of},state="running"}`]: 1,
+      [`tailrace_connector_state{${of},state="failed"}`]: 0,
+      [`tailrace_connector_lag_records{${of}}`]: 4,
+      [`tailrace_connector_limit{${of}}`]: 50,
+      [`tailrace_connector_commit_age_seconds{${of}}`]: 2.5,
+      'tailrace_connector_detail{connector="user_profiles",name="walBehindBytes"}': 1_024,
+      'tailrace_connector_detail{connector="user_profiles",name="connected"}': 0,
+      'tailrace_connector_state{connector="users_out",kind="delivery",state="stopped"}': 1,
+      'tailrace_connector_state{connector="users_out",kind="delivery",state="running"}': 0,
+    };
+    for (const [name, value] of Object.entries(expected)) assert.equal(samples.get(name), value, name);
+    const unknown = [...samples.keys()].filter((name) =>
+      /slot|lsn/.test(name) || /(lag|limit|age).*users_out/.test(name)
+    );
+    assert.deepEqual(unknown, [], "figures of what is no number, or not known");
+  }
+  statuses = [{ ...source, counts: { ...source.counts, read: 11, written: 8 } }];
+  const samples = await scrape(metrics);
+  assert.equal(samples.get(`tailrace_connector_read_total{${of}}`), 11);
+  assert.ok(![...samples.keys()].some((name) => name.includes("users_out")), "figures of a delivery that is gone");
+});
+
+Deno.test("facts of a source's own become 20 figures at most", async () => {
+  const details = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`lost topic/${i}`, i]));
+  const samples = await scrape(createMetrics(() => [], { connectors: () => [connectorStatus({ details })] }));
+  assert.equal([...samples.keys()].filter((name) => name.startsWith("tailrace_connector_detail")).length, 20);
+});
+
 Deno.test("every figure has a HELP line and a TYPE line", async () => {
-  const text = await createMetrics(() => [pipelineStatus()]).text();
+  const text = await createMetrics(() => [pipelineStatus()], { connectors: () => [connectorStatus()] }).text();
   for (const [, name] of text.matchAll(/^(\w+)(?:\{| )/gm)) {
     assert.match(text, new RegExp(`^# HELP ${name} \\w.{10,}$`, "m"));
     assert.match(text, new RegExp(`^# TYPE ${name} (gauge|counter)$`, "m"));

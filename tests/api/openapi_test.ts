@@ -8,8 +8,16 @@ import { type PipelineControl, QueryError } from "../../api/deps.ts";
 import type { SecurityOptions } from "../../api/security/security.ts";
 import { ConfigError, ConflictError, UnavailableError } from "../../pipeline/errors.ts";
 import type { Explanation } from "../../pipeline/runtime/explain.ts";
+import { fakeAuditor } from "./fake_audit.ts";
+import { CASSANDRA_CASES } from "./fake_cassandra.ts";
+import { BUILD_CASES } from "./fake_build.ts";
+import { BULK_CASES } from "./fake_bulk.ts";
+import { fakeConnectors } from "./fake_connectors.ts";
 import { accountRows, type Fake, fakeDeps, pipelineStatus } from "./fake_deps.ts";
+import { LAKE_CASES } from "./fake_lake.ts";
 import { Desk } from "../letters/desk.ts";
+import type { SqlErrorKind } from "../../api/sql/service.ts";
+import { fakeSql, memoryQueries } from "./sql/fake_sql.ts";
 import { VirtualClock } from "../../pipeline/testing/virtual_clock.ts";
 
 interface Operation {
@@ -43,7 +51,7 @@ function busy(): Fake {
 
 function edge(): Fake {
   const fake = fakeDeps();
-  const { engine: _, ...deps } = fake.deps;
+  const { engine: _, audit: __, connectors: ___, ...deps } = fake.deps;
   return { ...fake, deps };
 }
 
@@ -97,6 +105,7 @@ const CASES: readonly [
     () => broken(new QueryError("pipeline", "no sink")),
   ],
   ["get", "/v1/pipelines/{name}/results", 503, `${NAME}/results`, {}, away],
+  ...CASSANDRA_CASES,
   ["get", "/v1/pipelines/{name}/results/stream", 200, `${NAME}/results/stream`],
   ["get", "/v1/pipelines/{name}/results/stream", 400, `${NAME}/results/stream`, {
     headers: { "last-event-id": "x".repeat(300) },
@@ -200,6 +209,15 @@ const refused = () => Promise.reject(new UnavailableError("away"));
 
 const OPERATION_CASES: typeof CASES = [
   ["get", "/v1/ledger", 200, "/v1/ledger?pipeline=account_minute", {}, controlled({ ledger: () => [entry] })],
+  [
+    "get",
+    "/v1/ledger",
+    200,
+    "/v1/ledger?connector=user_profiles",
+    {},
+    () => fakeDeps({ connectors: fakeConnectors() }),
+  ],
+  ["get", "/v1/ledger", 404, "/v1/ledger?connector=nope"],
   ["get", "/v1/ledger", 400, "/v1/ledger?nope=1"],
   ["get", "/v1/ledger", 404, "/v1/ledger?pipeline=nope"],
   ["get", "/v1/ledger", 501, "/v1/ledger", {}, edge],
@@ -285,11 +303,166 @@ function standalone(schema: unknown, document: Document): unknown {
   return Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, standalone(value, document)]));
 }
 
+function asking(failure?: SqlErrorKind | Error): () => Fake {
+  return () => {
+    const queries = memoryQueries([{ name: "top", sql: "select 1", about: "", parameters: [] }]);
+    return fakeDeps({ sql: fakeSql(failure), queries });
+  };
+}
+
+const AUDITED = "/v1/audit/account_minute/repair";
+
+/** An audit that found nothing, and a repair that ends so. */
+function auditing(failure?: Error): () => Fake {
+  const repair = () =>
+    failure
+      ? Promise.reject(failure)
+      : Promise.resolve({ rewritten: 1, inserted: 0, deleted: 0, left: 1, rewindToMs: 0 });
+  return () => fakeDeps({ audit: [fakeAuditor({ repair })] });
+}
+
+const AUDIT_CASES: typeof CASES = [
+  ["get", "/v1/audit", 200, "/v1/audit", {}, auditing()],
+  ["get", "/v1/audit", 501, "/v1/audit", {}, edge],
+  ["get", "/v1/audit/{pipeline}/differences", 200, "/v1/audit/account_minute/differences", {}, auditing()],
+  ["get", "/v1/audit/{pipeline}/differences", 400, "/v1/audit/account_minute/differences?limit=x", {}, auditing()],
+  ["get", "/v1/audit/{pipeline}/differences", 404, "/v1/audit/account_minute/differences", {}, fakeDeps],
+  ["get", "/v1/audit/{pipeline}/differences", 501, "/v1/audit/account_minute/differences", {}, edge],
+  ["post", "/v1/audit/{pipeline}/repair", 200, AUDITED, { method: "POST" }, auditing()],
+  ["post", "/v1/audit/{pipeline}/repair", 404, AUDITED, { method: "POST" }, fakeDeps],
+  ["post", "/v1/audit/{pipeline}/repair", 409, AUDITED, { method: "POST" }, auditing(new ConflictError("taken over"))],
+  ["post", "/v1/audit/{pipeline}/repair", 501, AUDITED, { method: "POST" }, edge],
+  ["post", "/v1/audit/{pipeline}/repair", 503, AUDITED, { method: "POST" }, auditing(new UnavailableError("away"))],
+];
+
+const QUESTION = JSON_POST('{"sql":"select 1"}');
+const TOP = "/v1/queries/top";
+const SAVE: RequestInit = { ...QUESTION, method: "PUT" };
+const DELETE: RequestInit = { method: "DELETE" };
+const CSV: RequestInit = { headers: { accept: "text/csv" } };
+const ODD: RequestInit = { headers: { accept: "image/png" } };
+const AWAY = asking(new UnavailableError("away"));
+
+const SQL_CASES: typeof CASES = [
+  ["get", "/v1/sql", 200, "/v1/sql?q=select+1", {}, asking()],
+  ["get", "/v1/sql", 200, "/v1/sql?q=select+1", CSV, asking()],
+  ["get", "/v1/sql", 400, "/v1/sql", {}, asking()],
+  ["get", "/v1/sql", 400, "/v1/sql?q=x", {}, asking("syntax")],
+  ["get", "/v1/sql", 400, "/v1/sql?q=x", {}, asking("parameter")],
+  ["get", "/v1/sql", 404, "/v1/sql?q=x", {}, edge],
+  ["get", "/v1/sql", 406, "/v1/sql?q=x", ODD, asking()],
+  ["get", "/v1/sql", 409, "/v1/sql?q=x", {}, asking("cancelled")],
+  ["get", "/v1/sql", 422, "/v1/sql?q=x", {}, asking("limit")],
+  ["get", "/v1/sql", 429, "/v1/sql?q=x", {}, asking("busy")],
+  ["get", "/v1/sql", 503, "/v1/sql?q=x", {}, AWAY],
+  ["post", "/v1/sql", 200, "/v1/sql", QUESTION, asking()],
+  ["post", "/v1/sql", 400, "/v1/sql", JSON_POST("{"), asking()],
+  ["post", "/v1/sql", 400, "/v1/sql", JSON_POST('{"sql":1}'), asking()],
+  ["post", "/v1/sql", 404, "/v1/sql", QUESTION, edge],
+  ["post", "/v1/sql", 406, "/v1/sql", { ...QUESTION, headers: { ...QUESTION.headers, ...ODD.headers } }, asking()],
+  ["post", "/v1/sql", 409, "/v1/sql", QUESTION, asking("cancelled")],
+  ["post", "/v1/sql", 413, "/v1/sql", JSON_POST(`"${"x".repeat(2 ** 20)}"`), asking()],
+  ["post", "/v1/sql", 415, "/v1/sql", { method: "POST", body: "a=1" }, asking()],
+  ["post", "/v1/sql", 422, "/v1/sql", QUESTION, asking("limit")],
+  ["post", "/v1/sql", 429, "/v1/sql", QUESTION, asking("busy")],
+  ["post", "/v1/sql", 503, "/v1/sql", QUESTION, AWAY],
+  ["get", "/v1/sql/relations", 200, "/v1/sql/relations", {}, asking()],
+  ["get", "/v1/sql/relations", 404, "/v1/sql/relations", {}, edge],
+  ["get", "/v1/sql/relations", 503, "/v1/sql/relations", {}, AWAY],
+  ["delete", "/v1/sql/{id}", 400, `/v1/sql/${"x".repeat(65)}`, DELETE, asking()],
+  ["delete", "/v1/sql/{id}", 200, "/v1/sql/an-id-of-ours", DELETE, asking()],
+  ["delete", "/v1/sql/{id}", 404, "/v1/sql/another", DELETE, asking()],
+  ["get", "/v1/queries", 200, "/v1/queries", {}, asking()],
+  ["get", "/v1/queries", 404, "/v1/queries", {}, edge],
+  ["get", "/v1/queries/{name}", 200, TOP, {}, asking()],
+  ["get", "/v1/queries/{name}", 400, `${TOP}?limit=x`, {}, asking()],
+  ["get", "/v1/queries/{name}", 400, TOP, {}, asking("syntax")],
+  ["get", "/v1/queries/{name}", 404, "/v1/queries/nope", {}, asking()],
+  ["get", "/v1/queries/{name}", 406, TOP, ODD, asking()],
+  ["get", "/v1/queries/{name}", 409, TOP, {}, asking("cancelled")],
+  ["get", "/v1/queries/{name}", 422, TOP, {}, asking("limit")],
+  ["get", "/v1/queries/{name}", 429, TOP, {}, asking("busy")],
+  ["get", "/v1/queries/{name}", 503, TOP, {}, AWAY],
+  ["put", "/v1/queries/{name}", 200, TOP, SAVE, asking()],
+  ["put", "/v1/queries/{name}", 400, TOP, { ...SAVE, body: "{}" }, asking()],
+  ["put", "/v1/queries/{name}", 400, TOP, SAVE, asking("syntax")],
+  ["put", "/v1/queries/{name}", 404, TOP, SAVE, edge],
+  ["put", "/v1/queries/{name}", 413, TOP, { ...SAVE, body: `"${"x".repeat(2 ** 20)}"` }, asking()],
+  ["put", "/v1/queries/{name}", 415, TOP, { method: "PUT", body: "a=1" }, asking()],
+  ["put", "/v1/queries/{name}", 422, TOP, SAVE, asking("limit")],
+  ["put", "/v1/queries/{name}", 429, TOP, SAVE, asking("busy")],
+  ["put", "/v1/queries/{name}", 503, TOP, SAVE, AWAY],
+  ["delete", "/v1/queries/{name}", 200, TOP, DELETE, asking()],
+  ["delete", "/v1/queries/{name}", 400, "/v1/queries/no-name", DELETE, asking()],
+  ["delete", "/v1/queries/{name}", 404, "/v1/queries/nope", DELETE, asking()],
+];
+
+const PROFILES = "/v1/connectors/user_profiles";
+const LIMIT = "/v1/connectors/{name}/limit";
+const REJECTED = "/v1/connectors/{name}/rejected";
+const JSON_PUT = (body: string): RequestInit => ({ ...JSON_POST(body), method: "PUT" });
+
+/** One source, which is told what a case needs. */
+function connected(changes: Parameters<typeof fakeConnectors>[0] = {}): () => Fake {
+  return () => fakeDeps({ connectors: fakeConnectors(changes) });
+}
+
+const unset = () => Promise.reject(new ConfigError({ where: "user_profiles", problem: "secret api: is not set" }));
+const PIPELINE_LIMIT = "/v1/pipelines/{name}/limit";
+
+const CONNECTOR_CASES: typeof CASES = [
+  ["put", PIPELINE_LIMIT, 200, `${NAME}/limit`, JSON_PUT('{"perSecond":100}')],
+  ["put", PIPELINE_LIMIT, 400, `${NAME}/limit`, JSON_PUT('{"perSecond":-1}')],
+  ["put", PIPELINE_LIMIT, 404, "/v1/pipelines/nope/limit", JSON_PUT('{"perSecond":1}')],
+  ["put", PIPELINE_LIMIT, 413, `${NAME}/limit`, JSON_PUT(`"${"x".repeat(2 ** 20)}"`)],
+  ["put", PIPELINE_LIMIT, 415, `${NAME}/limit`, { method: "PUT", body: "a=1" }],
+  ["put", PIPELINE_LIMIT, 501, `${NAME}/limit`, JSON_PUT('{"perSecond":1}'), edge],
+  ["get", "/v1/connectors", 200, "/v1/connectors", {}, connected()],
+  ["get", "/v1/connectors", 501, "/v1/connectors", {}, edge],
+  ["get", "/v1/connectors/{name}", 200, PROFILES, {}, connected()],
+  ["get", "/v1/connectors/{name}", 404, "/v1/connectors/nope", {}, connected()],
+  ["get", "/v1/connectors/{name}", 501, PROFILES, {}, edge],
+  ...(["stop", "start"] as const).flatMap((verb): (typeof CASES)[number][] => {
+    const path = `/v1/connectors/{name}/${verb}`;
+    return [
+      ["post", path, 200, `${PROFILES}/${verb}`, { method: "POST" }, connected()],
+      ["post", path, 404, `/v1/connectors/nope/${verb}`, { method: "POST" }, connected()],
+      ["post", path, 501, `${PROFILES}/${verb}`, { method: "POST" }, edge],
+      ["post", path, 503, `${PROFILES}/${verb}`, { method: "POST" }, connected({ [verb]: refused })],
+    ];
+  }),
+  ["get", REJECTED, 200, `${PROFILES}/rejected?limit=2`, {}, connected()],
+  ["get", REJECTED, 400, `${PROFILES}/rejected?limit=101`, {}, connected()],
+  ["get", REJECTED, 404, "/v1/connectors/nope/rejected", {}, connected()],
+  ["get", REJECTED, 409, `${PROFILES}/rejected`, {}, connected({ rejected: unset })],
+  ["get", REJECTED, 501, `${PROFILES}/rejected`, {}, edge],
+  ["get", REJECTED, 503, `${PROFILES}/rejected`, {}, connected({ rejected: refused })],
+  ["put", LIMIT, 200, `${PROFILES}/limit`, JSON_PUT('{"perSecond":100}'), connected()],
+  ["put", LIMIT, 200, `${PROFILES}/limit`, JSON_PUT('{"perSecond":null}'), connected()],
+  ["put", LIMIT, 400, `${PROFILES}/limit`, JSON_PUT('{"perSecond":0}'), connected()],
+  ["put", LIMIT, 404, "/v1/connectors/nope/limit", JSON_PUT('{"perSecond":1}'), connected()],
+  ["put", LIMIT, 413, `${PROFILES}/limit`, JSON_PUT(`"${"x".repeat(2 ** 20)}"`), connected()],
+  ["put", LIMIT, 415, `${PROFILES}/limit`, { method: "PUT", body: "a=1" }, connected()],
+  ["put", LIMIT, 501, `${PROFILES}/limit`, JSON_PUT('{"perSecond":1}'), edge],
+];
+
 Deno.test("every documented route answers each documented status with the documented type and shape", async () => {
   const document = await openapi();
   assert.equal(document.openapi, "3.1.0");
   const covered = new Set<string>();
-  for (const [method, path, status, ask, init, fake = busy] of [...CASES, ...LETTER_CASES, ...OPERATION_CASES]) {
+  for (
+    const [method, path, status, ask, init, fake = busy] of [
+      ...CASES,
+      ...LETTER_CASES,
+      ...OPERATION_CASES,
+      ...SQL_CASES,
+      ...AUDIT_CASES,
+      ...LAKE_CASES,
+      ...BUILD_CASES,
+      ...BULK_CASES,
+      ...CONNECTOR_CASES,
+    ]
+  ) {
     const where = `${method} ${path} ${status}`;
     // A hub with no room makes the 503 of the streams.
     const hub = createLiveHub({ clientsMax: status === 503 ? 0 : 1 }, new VirtualClock());
@@ -329,7 +502,17 @@ Deno.test("the check of shapes notices a wrong shape", async () => {
 
 Deno.test("every route of the application is documented, but for the pages for people", async () => {
   const document = await openapi();
-  const pages = ["/", "/letters", "/docs", "/openapi.json", "/assets/{path}", "/sign-in", "/sign-out"];
+  const pages = [
+    "/",
+    "/connectors",
+    "/letters",
+    "/lake",
+    "/docs",
+    "/openapi.json",
+    "/assets/{path}",
+    "/sign-in",
+    "/sign-out",
+  ];
   const routes = createApp(fakeDeps().deps).routes.filter(({ method }) => method !== "ALL").map(({ method, path }) =>
     `${method} ${path.replaceAll(/:(\w+)(\{[^}]*\})?/g, "{$1}")}`
   );

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import postgres from "postgres";
 import type { FieldType } from "../../pipeline/columns.ts";
 import { UnavailableError } from "../../pipeline/errors.ts";
 import type { ResultColumn } from "../../pipeline/plan/plan.ts";
+import { postgresClient } from "../../pipeline/postgres_client.ts";
 import { ensureTable } from "../../pipeline/sinks/postgres_table.ts";
 import { QueryError, type ResultJson, type ResultPage, type ResultQuery } from "../../api/deps.ts";
+import { Statements } from "../../api/postgres_statements.ts";
 import { createResultReader } from "../../api/results_postgres.ts";
 import { rowToJson } from "../../api/result_json.ts";
 import { startPostgres } from "../sinks/postgres_server.ts";
@@ -57,12 +58,11 @@ const TYPES = columns(
 
 Deno.test("results in a real PostgreSQL", async (t) => {
   await using server = await startPostgres();
-  const sql = postgres(server.url, {
+  const sql = postgresClient(server.url, {
     max: 2,
-    onnotice: () => {},
     connection: { TimeZone: "Asia/Tokyo", DateStyle: "SQL, DMY" },
   });
-  const reader = createResultReader(sql, [
+  const reader = createResultReader(new Statements(() => sql), [
     { name: "shop_minute", columns: SHOP, table: "shop_minute" },
     { name: "types", columns: TYPES, table: "types" },
     { name: "not_yet", columns: SHOP, table: "not_yet" },
@@ -239,10 +239,10 @@ Deno.test("results in a real PostgreSQL", async (t) => {
   });
 
   await t.step("are given up after the time limit, and the statement is cancelled", async () => {
-    const hasty = createResultReader(sql, [{ name: "shop_minute", columns: SHOP, table: "shop_minute" }], {
-      timeoutMs: 200,
-    });
-    const locker = postgres(server.url, { max: 1 });
+    const hasty = createResultReader(new Statements(() => sql, { timeoutMs: 200 }), [
+      { name: "shop_minute", columns: SHOP, table: "shop_minute" },
+    ]);
+    const locker = postgresClient(server.url);
     await locker`BEGIN`.simple();
     await locker`LOCK TABLE shop_minute`;
     await assert.rejects(hasty.read("shop_minute", { limit: 1 }), /did not answer within 200 ms/);

@@ -43,23 +43,23 @@ Deno.test({
 
       await page.getByLabel("API key").fill("trk_wrong");
       await page.keyboard.press("Enter");
-      await page.getByRole("alert").filter({ hasText: "This key is not known here." }).waitFor({ timeout: 10_000 });
+      await page.getByRole("alert").filter({ hasText: "This key is not known here." }).waitFor({ timeout: 60_000 });
       if (shots) await page.screenshot({ path: `${shots}/sign_in_wrong.png` });
 
       await page.getByLabel("API key").fill(keys.viewer);
       await page.getByRole("button", { name: "Sign in" }).click();
-      await page.locator("#session-name").filter({ hasText: "the viewer, viewer" }).waitFor({ timeout: 10_000 });
-      await page.locator("#connection").filter({ hasText: "Live" }).waitFor({ timeout: 10_000 });
+      await page.locator("#session-name").filter({ hasText: "the viewer, viewer" }).waitFor({ timeout: 60_000 });
+      await page.locator("#connection").filter({ hasText: "Live" }).waitFor({ timeout: 60_000 });
       assert.equal(await page.evaluate("document.cookie"), "");
       if (shots) await page.screenshot({ path: `${shots}/signed_in.png` });
 
       await page.getByRole("button", { name: "Sign out" }).click();
-      await page.getByLabel("API key").waitFor({ timeout: 10_000 });
+      await page.getByLabel("API key").waitFor({ timeout: 60_000 });
       await page.getByLabel("API key").fill(keys.admin);
       await page.keyboard.press("Enter");
-      await page.locator("#session-name").filter({ hasText: "the admin, admin" }).waitFor({ timeout: 10_000 });
+      await page.locator("#session-name").filter({ hasText: "the admin, admin" }).waitFor({ timeout: 60_000 });
       stored.length = 0;
-      await page.getByLabel("API key").waitFor({ timeout: 10_000 });
+      await page.getByLabel("API key").waitFor({ timeout: 60_000 });
       assert.deepEqual(complaints, []);
     } finally {
       await browser.close();

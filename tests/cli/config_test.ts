@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Config, readConfig, SETTINGS, settingsOf, withoutPassword } from "../../cli/config.ts";
+import { type Config, readConfig, SETTINGS, settingsOf, showSettings, withoutPassword } from "../../cli/config.ts";
 import { ConfigError } from "../../pipeline/errors.ts";
 
 interface Given {
@@ -151,4 +151,140 @@ Deno.test("values are read as they are meant", () => {
   const flags = settingsOf("dev").map(({ flag }) => flag);
   assert.equal(new Set(flags).size, flags.length);
   assert.ok(!settingsOf("run").some(({ flag }) => flag === "rate"));
+});
+
+const BUCKET = {
+  TAILRACE_LAKE: "s3://lake/tables",
+  TAILRACE_S3_ACCESS_KEY_ID: "key",
+  TAILRACE_S3_SECRET_ACCESS_KEY: "hunter22",
+};
+
+Deno.test("a lake is in the data folder, in another one, or in a bucket with its keys", () => {
+  assert.deepEqual(read("dev").lake, { url: "", s3: null, cacheBytes: 10 * 2 ** 30, retentionMs: 7 * 86_400_000 });
+  assert.deepEqual(read("dev", { flags: { lake: "file:///srv/a%20lake" } }).lake.url, "file:///srv/a%20lake");
+  const s3 = { accessKeyId: "key", secretAccessKey: "hunter22", sessionToken: "", pathStyle: null };
+  assert.deepEqual(
+    read("dev", { environment: { ...BUCKET, TAILRACE_S3_ENDPOINT: "http://127.0.0.1:9000/" } }).lake.s3,
+    {
+      ...s3,
+      endpoint: "http://127.0.0.1:9000",
+      region: "us-east-1",
+    },
+  );
+  const environment = {
+    ...BUCKET,
+    TAILRACE_S3_REGION: "eu-central-1",
+    TAILRACE_S3_SESSION_TOKEN: "lent",
+    TAILRACE_S3_PATH_STYLE: "false",
+    TAILRACE_LAKE_CACHE: "500 MB",
+    TAILRACE_LAKE_RETENTION: "36h",
+  };
+  assert.deepEqual(read("run", { environment: { ...RUN, ...environment } }).lake, {
+    url: "s3://lake/tables",
+    s3: { ...s3, endpoint: "", region: "eu-central-1", sessionToken: "lent", pathStyle: false },
+    cacheBytes: 500_000_000,
+    retentionMs: 36 * 3_600_000,
+  });
+});
+
+Deno.test("a bucket without keys or region, and keys without a bucket, are told", () => {
+  assert.deepEqual(faults("dev", { flags: { lake: "s3://lake" } }), [
+    "TAILRACE_S3_ACCESS_KEY_ID: is needed with --lake = s3://lake",
+    "TAILRACE_S3_SECRET_ACCESS_KEY: is needed with --lake = s3://lake",
+    "TAILRACE_S3_REGION: is needed with --lake = s3://lake, unless TAILRACE_S3_ENDPOINT names a store's address",
+  ]);
+  assert.deepEqual(faults("dev", { flags: { "s3-endpoint": "http://h:1" } }), [
+    "TAILRACE_LAKE: is needed with --s3-endpoint: s3://bucket/prefix",
+  ]);
+  assert.deepEqual(faults("dev", { flags: { "s3-endpoint": "http://h:1", lake: "file:///srv/lake" } }), []);
+});
+
+Deno.test("what names no lake is refused, and no secret is told", () => {
+  const lakes = [
+    "lake",
+    "/srv/lake",
+    "file://srv/lake",
+    "file:///a%2fb",
+    "file:///%",
+    "s3://",
+    "s3://UPPER/x",
+    "s3://ab",
+  ];
+  for (
+    const lake of [...lakes, "s3://a..b/x", "s3://key:secret@bucket/x", "s3://lake/../x", "s3://lake/a//b", "gs://lake"]
+  ) {
+    assert.match(faults("dev", { flags: { lake } }).join(), /^--lake: .* must be file:\/\/\/folder or s3:/, lake);
+  }
+  for (const lake of ["s3://lake", "s3://lake/", "s3://my.lake-2/a/b_c/", "s3://lake/env=prod"]) {
+    assert.deepEqual(
+      faults("dev", { flags: { lake, "s3-region": "eu-west-1" }, environment: { ...BUCKET, TAILRACE_LAKE: "" } }),
+      [],
+    );
+  }
+  const given = {
+    ...BUCKET,
+    TAILRACE_S3_ENDPOINT: "https://h/path",
+    TAILRACE_S3_SECRET_ACCESS_KEY: "hunter two",
+    TAILRACE_S3_PATH_STYLE: "maybe",
+    TAILRACE_LAKE_CACHE: "1KiB",
+    TAILRACE_LAKE_RETENTION: "1m",
+  };
+  assert.deepEqual(faults("dev", { environment: given }), [
+    'TAILRACE_S3_ENDPOINT: "https://h/path" must be a URL of scheme, host and port alone, such as https://minio.example:9000',
+    "TAILRACE_S3_SECRET_ACCESS_KEY: must be letters, digits and signs without spaces",
+    'TAILRACE_S3_PATH_STYLE: "maybe" must be true, false or auto',
+    'TAILRACE_LAKE_CACHE: "1KiB" must be from 64MiB to 1024TiB',
+    'TAILRACE_LAKE_RETENTION: "1m" must be 1 hour or more',
+  ]);
+});
+
+Deno.test("a default is shown as it would be given", () => {
+  const shown = showSettings("dev", { flags: {}, environment: {}, file: null });
+  const value = (name: string) => shown.find((setting) => setting.name === name)!.value;
+  assert.deepEqual(
+    ["checkpoint-every", "lake", "lake-cache", "lake-retention", "s3-path-style"].map(value),
+    ["5", "", "10GiB", "7d", "auto"],
+  );
+  for (const setting of settingsOf("dev").filter(({ shown }) => shown !== undefined)) {
+    assert.deepEqual(setting.parse(setting.shown!), { value: setting.fallback });
+  }
+});
+
+Deno.test("Cassandra is there where nodes are named, and its other settings ask for nodes", () => {
+  assert.equal(read("dev").cassandra, null);
+  const environment = {
+    TAILRACE_CASSANDRA: "one:9042, two:9042",
+    TAILRACE_CASSANDRA_DATACENTER: "eu",
+    TAILRACE_CASSANDRA_KEYSPACE: "shop",
+    TAILRACE_CASSANDRA_USERNAME: "writer",
+    TAILRACE_CASSANDRA_PASSWORD: "hunter2",
+    TAILRACE_CASSANDRA_TLS: "true",
+  };
+  assert.deepEqual(read("dev", { environment }).cassandra, {
+    contactPoints: ["one:9042", "two:9042"],
+    datacenter: "eu",
+    keyspace: "shop",
+    credentials: { username: "writer", password: "hunter2" },
+    tls: { authoritiesFile: "" },
+  });
+  assert.deepEqual(read("dev", { environment: { TAILRACE_CASSANDRA: "one:9042" } }).cassandra, {
+    contactPoints: ["one:9042"],
+    datacenter: null,
+    keyspace: "tailrace",
+    credentials: null,
+    tls: null,
+  });
+  const wrong = {
+    TAILRACE_CASSANDRA_USERNAME: "writer",
+    TAILRACE_CASSANDRA_KEYSPACE: "Shop-1",
+    TAILRACE_CASSANDRA_CA: "ca.pem",
+  };
+  assert.deepEqual(faults("dev", { environment: wrong }), [
+    'TAILRACE_CASSANDRA_KEYSPACE: "Shop-1" must be 1 to 48 of a-z, 0-9 and _, a letter first',
+    "TAILRACE_CASSANDRA_PASSWORD: is needed with TAILRACE_CASSANDRA_USERNAME",
+    "TAILRACE_CASSANDRA_TLS: is needed with TAILRACE_CASSANDRA_CA: true",
+    "TAILRACE_CASSANDRA: is needed with TAILRACE_CASSANDRA_USERNAME",
+  ]);
+  const shown = showSettings("dev", { flags: {}, environment, file: null });
+  assert.ok(!JSON.stringify(shown).includes("hunter2"));
 });

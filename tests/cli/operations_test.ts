@@ -83,7 +83,10 @@ Deno.test("a command that cannot be done ends with code 2 and says why", async (
     [["rewind", "nope", "--earliest"], /there is no pipeline "nope"; there are: account_minute/],
     [["rewind", "account_minute"], /name one of --to TIME, --offset N and --earliest/],
     [["rewind", "account_minute", "--offset", "x"], /--offset: must be a whole number; "x" is not/],
-    [["pipelines", "pause", "account_minute"], /takes stop or start, not "pause"/],
+    [["pipelines", "pause", "account_minute"], /takes stop, start or limit, not "pause"/],
+    [["pipelines", "limit", "account_minute"], /N or none is missing/],
+    [["pipelines", "limit", "account_minute", "fast"], /limit: must be a number of records a second above 0, or none/],
+    [["pipelines", "stop", "account_minute", "now"], /"now" is one argument too many/],
     [["explain", "transactions", "0"], /OFFSET is missing/],
   ];
   await Promise.all(cases.map(async ([args, told]) => {

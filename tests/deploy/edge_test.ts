@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import postgres from "postgres";
+import { Statements } from "../../api/postgres_statements.ts";
 import { createEdgeApp } from "../../deploy/edge/app.ts";
 import { type ResultColumn, resultColumns } from "../../pipeline/plan/plan.ts";
 import { loadStreams } from "../../pipeline/plan/load.ts";
+import { postgresClient } from "../../pipeline/postgres_client.ts";
 import { migrate } from "../../pipeline/sinks/migrate.ts";
 import { registerPipeline } from "../../pipeline/sinks/pipeline_registry.ts";
 import { createPostgresSink } from "../../pipeline/sinks/postgres.ts";
@@ -11,7 +12,7 @@ import { borrowPostgres } from "../servers/postgres.ts";
 
 Deno.test("an edge runtime serves the results of a database it has never seen, and says that no engine is there", async () => {
   await using server = await borrowPostgres();
-  const sql = postgres(await server.database(), { max: 1, onnotice: () => {} });
+  const sql = postgresClient(await server.database());
   try {
     await migrate(sql, "migrations");
     const [{ plan }] = await loadStreams("streams", { only: ["account_minute"] });
@@ -31,7 +32,7 @@ Deno.test("an edge runtime serves the results of a database it has never seen, a
     const sink = await createPostgresSink({ sql, table: "account_minute", columns });
     const values = columns.map(({ name }: ResultColumn) => [row[name]]);
     await sink.write({ columns, length: 1, values }, { epoch: 1, signal: new AbortController().signal });
-    const app = await createEdgeApp(sql, "test");
+    const app = await createEdgeApp(new Statements(() => sql), "test");
     const page = await (await app.request("/v1/pipelines/account_minute/results?key=acc-1&final=true")).json();
     assert.deepEqual(page.rows, [{
       ...row,
