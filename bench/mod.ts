@@ -7,12 +7,26 @@
 import type { Call } from "../cli/call.ts";
 import { table } from "../cli/table.ts";
 import { ConfigError, type Fault } from "../pipeline/errors.ts";
+import { archive } from "./cases/archive.ts";
+import { archiveDrain } from "./cases/archive_drain.ts";
+import { cassandraCase } from "./cases/cassandra.ts";
 import { checkpoints } from "./cases/checkpoints.ts";
 import { decode } from "./cases/decode.ts";
 import { drain } from "./cases/drain.ts";
+import { readFiles } from "./cases/files.ts";
 import { fold } from "./cases/fold.ts";
+import { forward } from "./cases/forward.ts";
+import { httpPollCase } from "./cases/http_poll.ts";
+import { ingestCase } from "./cases/ingest.ts";
+import { jsonFilesCase } from "./cases/json_files.ts";
+import { lakeQuery } from "./cases/lake_query.ts";
+import { lakeWrite } from "./cases/lake_write.ts";
 import { live } from "./cases/live.ts";
+import { postgresChangesCase } from "./cases/postgres_changes.ts";
+import { postgresRaw } from "./cases/postgres_raw.ts";
+import { readRows } from "./cases/postgres_rows.ts";
 import { produce } from "./cases/produce.ts";
+import { webhookCase } from "./cases/webhook.ts";
 import type { Measured } from "./measure.ts";
 import { type Servers, startServers } from "./servers.ts";
 
@@ -23,18 +37,47 @@ const SECONDS = 60;
 interface Settings {
   readonly rate: number;
   readonly seconds: number;
+  /** Of the lake's cases; as many as they have unless told. */
+  readonly rows?: number;
+  readonly python?: string;
+  readonly spark?: string;
+  readonly cassandra?: string;
+  readonly javaDriver?: string;
+  readonly sparkConnector?: string;
 }
 
-const CASES: Readonly<
+type Cases = Readonly<
   Record<string, (servers: () => Promise<Servers>, settings: Settings) => Promise<Measured> | Measured>
-> = {
+>;
+
+const CASES: Cases = {
   decode: () => decode(),
   fold: () => fold(),
   produce: async (servers) => await produce(await servers()),
   drain: async (servers) => await drain(await servers()),
   live: async (servers, settings) => await live(await servers(), settings),
   checkpoints: async (servers, settings) => await checkpoints(await servers(), settings),
+  archive: async (servers, settings) => await archive(await servers(), settings),
+  "archive-drain": async (servers) => await archiveDrain(await servers()),
+  "lake-write": (_, settings) => lakeWrite(settings),
+  "lake-query": async (servers, settings) => await lakeQuery(await servers(), settings),
 };
+
+/** Run only when named: sources and destinations, one by one. */
+const NAMED_CASES: Cases = {
+  forward: async (servers) => await forward(await servers()),
+  "postgres-raw": async (servers) => await postgresRaw(await servers()),
+  "http-poll": () => httpPollCase(),
+  ingest: async (servers) => await ingestCase(await servers()),
+  cassandra: (_, settings) => cassandraCase(settings),
+  webhook: async (servers) => await webhookCase(await servers()),
+  files: (_, settings) => readFiles(settings),
+  "postgres-rows": async (servers, settings) => await readRows((await servers()).databaseUrl, settings),
+  "json-files": async (servers) => await jsonFilesCase(await servers()),
+  "postgres-changes": async (servers) => await postgresChangesCase(await servers()),
+};
+
+const ALL_CASES: Cases = { ...CASES, ...NAMED_CASES };
 
 /** Runs the cases and prints a line of JSON for each, then a table. */
 export async function bench({ flags, log, signal }: Call): Promise<number> {
@@ -44,11 +87,20 @@ export async function bench({ flags, log, signal }: Call): Promise<number> {
     if (!(value > 0)) faults.push({ where: `--${flag}`, problem: "must be a number above 0" });
     return value;
   };
-  const settings = { rate: number("rate", RATE), seconds: number("seconds", SECONDS) };
+  const settings: Settings = {
+    rate: number("rate", RATE),
+    seconds: number("seconds", SECONDS),
+    ...(flags.rows ? { rows: number("rows", 0) } : {}),
+    ...(flags.python ? { python: flags.python } : {}),
+    ...(flags.spark ? { spark: flags.spark } : {}),
+    ...(flags.cassandra ? { cassandra: flags.cassandra } : {}),
+    ...(flags["java-driver"] ? { javaDriver: flags["java-driver"] } : {}),
+    ...(flags["spark-connector"] ? { sparkConnector: flags["spark-connector"] } : {}),
+  };
   // A rate is about the live case.
   const names = flags.case ? [flags.case] : flags.rate ? ["live"] : Object.keys(CASES);
-  if (!(names[0] in CASES)) {
-    faults.push({ where: "--case", problem: `must be one of ${Object.keys(CASES).join(", ")}` });
+  if (!(names[0] in ALL_CASES)) {
+    faults.push({ where: "--case", problem: `must be one of ${Object.keys(ALL_CASES).join(", ")}` });
   }
   if (faults.length > 0) throw new ConfigError(faults);
   const brokers = flags.brokers?.split(",") ?? [];
@@ -60,7 +112,7 @@ export async function bench({ flags, log, signal }: Call): Promise<number> {
   for (const name of names) {
     if (signal.aborted) break;
     log.info(`measuring ${name}`);
-    const measured = await CASES[name](servers, settings);
+    const measured = await ALL_CASES[name](servers, settings);
     results.push(measured);
     console.log(JSON.stringify(measured));
   }

@@ -1,4 +1,3 @@
-import postgres from "postgres";
 import { projectPath } from "../cli/paths.ts";
 import { FileHistoryStore } from "../pipeline/checkpoint/file_history.ts";
 import { PipelineFolders } from "../pipeline/checkpoint/pipeline_folders.ts";
@@ -6,6 +5,7 @@ import { FileCheckpointStore } from "../pipeline/checkpoint/file_store.ts";
 import { systemClock } from "../pipeline/clock.ts";
 import { Cluster } from "../pipeline/log/cluster.ts";
 import { type Plan, resultColumns } from "../pipeline/plan/plan.ts";
+import { postgresClient } from "../pipeline/postgres_client.ts";
 import { PipelineRunner } from "../pipeline/runtime/pipeline_runner.ts";
 import { ThreadShardHost } from "../pipeline/runtime/thread_shard_host.ts";
 import { migrate } from "../pipeline/sinks/migrate.ts";
@@ -75,7 +75,7 @@ export async function runPipeline(
 }
 
 async function ownerOf(pipeline: string, databaseUrl: string): Promise<Fence> {
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
+  const sql = postgresClient(databaseUrl);
   try {
     await migrate(sql, projectPath("migrations"));
     const { token } = await claimOwnership(sql, { pipeline, process: `bench:${Deno.pid}` });

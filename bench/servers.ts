@@ -1,4 +1,3 @@
-import postgres from "postgres";
 import { startBrokerWorker } from "../broker/kafka/mod.ts";
 import { startPostgres } from "../broker/postgres.ts";
 import { startRegistry } from "../broker/registry/mod.ts";
@@ -9,6 +8,7 @@ import { Cluster } from "../pipeline/log/cluster.ts";
 import { Producer } from "../pipeline/log/producer.ts";
 import { createRegistryClient } from "../pipeline/log/registry_client.ts";
 import type { AvroSchema } from "../pipeline/plan/plan.ts";
+import { postgresClient } from "../pipeline/postgres_client.ts";
 import { SCHEMA, Workload } from "./workload.ts";
 
 export const PARTITIONS = 4;
@@ -87,7 +87,7 @@ export async function load({ brokers, schemaId }: Servers, topic: string, count:
 
 /** Drops a pipeline's table. */
 export async function dropTable({ databaseUrl }: Servers, table: string): Promise<void> {
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
+  const sql = postgresClient(databaseUrl);
   try {
     await sql`DROP VIEW IF EXISTS bi.${sql(table)}`.catch(() => {});
     await sql`DROP TABLE IF EXISTS ${sql(table)} CASCADE`;

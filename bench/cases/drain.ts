@@ -1,4 +1,4 @@
-import postgres from "postgres";
+import { postgresClient } from "../../pipeline/postgres_client.ts";
 import { type Measured, Meter, round } from "../measure.ts";
 import { racePlan } from "../plan.ts";
 import { runPipeline } from "../run_pipeline.ts";
@@ -10,16 +10,22 @@ import { NO_SECURITY } from "../servers.ts";
 
 const RECORDS = 5_000_000;
 const TOPIC = "bench.tx";
+/** What is read, for those who read it too. */
+export const DRAINED = { topic: TOPIC, records: RECORDS } as const;
 const TABLE = "bench_tailrace";
 
 /**
  * A full topic read from its start: from the start of reading to the last row durable in PostgreSQL.
  *
  * @param options.checkpointEveryMs as `runPipeline` takes it
+ * @param options.alongside begins with the reading, and is waited for before the time is taken; told when the last row is durable
  */
 export async function drain(
   servers: Servers,
-  options: { readonly checkpointEveryMs?: number } = {},
+  options: {
+    readonly checkpointEveryMs?: number;
+    readonly alongside?: (drained: Promise<void>) => Promise<void>;
+  } = {},
 ): Promise<Measured> {
   await fill(servers);
   await dropTable(servers, TABLE);
@@ -43,7 +49,8 @@ export async function drain(
     const { state, reason } = runner.status();
     if (state === "failed") done.reject(new Error(reason ?? state));
   }, 100);
-  await done.promise.finally(() => clearInterval(watch));
+  const other = options.alongside?.(done.promise);
+  await Promise.all([done.promise, other]).finally(() => clearInterval(watch));
   const seconds = (performance.now() - began) / 1000;
   const measured = meter.stop("drain", RECORDS, seconds);
   await stop();
@@ -51,7 +58,7 @@ export async function drain(
 }
 
 /** Loads the topic unless it is there. */
-async function fill(servers: Servers): Promise<void> {
+export async function fill(servers: Servers): Promise<void> {
   await ensureTopic(servers, TOPIC);
   await using cluster = new Cluster(servers.brokers, { clientId: "tailrace-bench", ...NO_SECURITY });
   const ends = await cluster.offsets(TOPIC, [0, 1, 2, 3], "latest");
@@ -63,7 +70,7 @@ async function fill(servers: Servers): Promise<void> {
 /** Compares the table with the right answer, row by row. Sums of doubles may differ in the last digits. */
 async function checkRows({ databaseUrl }: Servers): Promise<Record<string, number>> {
   const expected = expectedRows(RECORDS);
-  const sql = postgres(databaseUrl, { max: 1, onnotice: () => {} });
+  const sql = postgresClient(databaseUrl);
   let rows = 0;
   let total = 0;
   try {

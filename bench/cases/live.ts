@@ -6,7 +6,7 @@ import type { ResultRows } from "../../pipeline/sinks/sink.ts";
 import { resultColumns } from "../../pipeline/plan/plan.ts";
 import { type Measured, Meter, round } from "../measure.ts";
 import { racePlan } from "../plan.ts";
-import type { ProducerStart } from "../producer_worker.ts";
+import { produceInThread } from "../produce_in_thread.ts";
 import { runPipeline } from "../run_pipeline.ts";
 import { dropTable, ensureTopic, type Servers } from "../servers.ts";
 import { ALLOWED_LATENESS_MS } from "../workload.ts";
@@ -112,19 +112,4 @@ function followFinals(url: string): { readonly latenciesMs: number[]; readonly e
     }
   };
   return { latenciesMs, ended: follow() };
-}
-
-function produceInThread(start: ProducerStart): Promise<number> {
-  const worker = new Worker(new URL("../producer_worker.ts", import.meta.url), {
-    type: "module",
-    name: "bench-producer",
-  });
-  return new Promise<number>((resolve, reject) => {
-    worker.onmessage = ({ data }) => data.failure ? reject(new Error(data.failure)) : resolve(data.acknowledged);
-    worker.onerror = (event) => {
-      event.preventDefault();
-      reject(new Error(event.message));
-    };
-    worker.postMessage(start);
-  }).finally(() => worker.terminate());
 }
