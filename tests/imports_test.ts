@@ -13,7 +13,7 @@ const RULES: readonly { readonly of: RegExp; readonly not: RegExp }[] = [
   { of: /^api\//, not: /^(broker|cli|bench|streams|tests)\// },
   { of: /^broker\//, not: /^(api|cli|bench|streams|tests)\// },
   { of: /^(?!pipeline\/log\/)/, not: /^(npm:)?(kafkajs|@platformatic\/kafka|@kafkajs\/)/ },
-  { of: /^(?!pipeline\/(plan|sources)\/)/, not: /^(npm:)?@duckdb\// },
+  { of: /^(?!pipeline\/(plan|sources|audit|sinks\/lake)\/|api\/sql\/)/, not: /^(npm:)?@duckdb\// },
 ];
 
 function* sources(folder: string): Generator<string> {
@@ -43,4 +43,17 @@ Deno.test("imports point one way", () => {
   }
   assert.ok(imports > 1_000, `${imports} imports were looked at`);
   assert.deepEqual(faults, []);
+});
+
+Deno.test("clients of PostgreSQL are made in one place, with the options none may lack", () => {
+  // The second one takes over the options of a client that is there.
+  const places = ["pipeline/postgres_client.ts", "pipeline/sinks/postgres_own_connection.ts"];
+  const found = ["pipeline", "api", "broker", "cli", "deploy", "bench", "tests"]
+    .flatMap((folder) => [...sources(folder)])
+    .filter((path) =>
+      /^(?:import|export) (?!type )[^;]*? from "postgres"|\bimport\("postgres"\)/m.test(
+        Deno.readTextFileSync(join(ROOT, path)),
+      )
+    );
+  assert.deepEqual(found.sort(), places);
 });

@@ -30,10 +30,18 @@ export default pipeline({ name: "${name}", from: topic("notes", { schema: "note"
 Deno.test("the streams of this repository are fit to run and their schemas' types are fresh", async () => {
   const report = await checkStreams(`${ROOT}/streams`);
   assert.deepEqual(report.faults, []);
-  assert.deepEqual(report.streams.map(({ name }) => name), ["account_minute", "category_declines", "flights"]);
+  assert.deepEqual(report.streams.map(({ name }) => name), [
+    "account_minute",
+    "category_declines",
+    "category_prices",
+    "flights",
+    "sensor_averages",
+    "user_events",
+  ]);
   assert.equal(
     formatCheck(report).split("\n")[1],
-    "account_minute     transactions  account_id          1 minute  table account_minute, topic account-minute",
+    "account_minute     transactions     account_id           1 minute    " +
+      "table account_minute, topic account-minute, lake table account_minute",
   );
 });
 
@@ -46,7 +54,10 @@ Deno.test("streams are loaded by name, and a name that is not there is a fault t
   ]]);
   await assert.rejects(loadStreams(`${ROOT}/streams`, { only: ["flight"] }), (error: unknown) => {
     assert.ok(error instanceof ConfigError);
-    assert.match(error.message, /flight: there is no such pipeline; .* has account_minute, category_declines, flights/);
+    assert.match(
+      error.message,
+      /flight: there is no such pipeline, source or delivery; .* has account_minute, category_declines, cat/,
+    );
     return true;
   });
 });

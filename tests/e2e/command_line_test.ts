@@ -39,7 +39,7 @@ Deno.test("run without addresses names all three of them", async () => {
 Deno.test("a pipeline that does not exist is told by name, with those that do", async () => {
   const { code, stderr } = await runToEnd(["dev", "--pipelines", "nothing"]);
   assert.equal(code, 2, stderr);
-  assert.match(stderr, /nothing: there is no such pipeline; .*account_minute/);
+  assert.match(stderr, /nothing: there is no such pipeline, source or delivery; .*account_minute/);
 });
 
 Deno.test("a configuration file that is missing, is not JSON, or is no object is named", async () => {
@@ -60,9 +60,9 @@ Deno.test("an unknown flag, a stray argument and an unknown command end with cod
   const flag = await runToEnd(["dev", "--broker-prot", "1"]);
   assert.equal(flag.code, 2);
   assert.match(flag.stderr, /tailrace dev: .*--broker-prot.*see tailrace dev --help/);
-  const stray = await runToEnd(["run", "now"]);
+  const stray = await runToEnd(["dev", "now"]);
   assert.equal(stray.code, 2);
-  assert.match(stray.stderr, /"now" is not expected/);
+  assert.match(stray.stderr, /pipelines: now: there is no such pipeline, source or delivery/);
   const command = await runToEnd(["start"]);
   assert.equal(command.code, 2);
   assert.match(command.stderr, /There is no command "start"[^]*dev[^]*run[^]*replay/);

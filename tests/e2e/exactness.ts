@@ -7,10 +7,10 @@
 import { DuckDBInstance } from "@duckdb/node-api";
 import avsc from "avsc";
 import assert from "node:assert/strict";
-import postgres from "postgres";
 import { duckdbSql } from "../../pipeline/plan/duckdb_sql.ts";
 import { loadStreams } from "../../pipeline/plan/load.ts";
 import { type Plan, resultColumns } from "../../pipeline/plan/plan.ts";
+import { postgresClient } from "../../pipeline/postgres_client.ts";
 import { sleep, type Tailrace, temporaryFolder } from "./harness.ts";
 import { endsOf, headerText, readTopic, type TopicRecord } from "./topic_reader.ts";
 
@@ -25,7 +25,7 @@ export async function planOf(pipeline: string): Promise<Plan> {
 }
 
 /** Waits until the pipeline has read what its topic holds now. */
-export async function readToEnd(tailrace: Tailrace, plan: Plan, withinMs = 60_000): Promise<void> {
+export async function readToEnd(tailrace: Tailrace, plan: Plan, withinMs = 180_000): Promise<void> {
   const ends = await endsOf(tailrace.brokers, plan.topic);
   await tailrace.until(`${plan.name} has read ${plan.topic} to its end`, async () => {
     const { partitions } = await tailrace.status(plan.name);
@@ -67,7 +67,7 @@ export async function assertTableHolds(
   tailrace: Tailrace,
   plan: Plan,
   expected: Rows,
-  withinMs = 10_000,
+  withinMs = 60_000,
 ): Promise<void> {
   const end = performance.now() + withinMs;
   for (;;) {
@@ -121,7 +121,7 @@ export async function recomputed(plan: Plan, relation: string): Promise<Rows> {
 }
 
 async function tableRows(url: string, plan: Plan): Promise<Rows> {
-  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  const sql = postgresClient(url);
   const table = plan.sinks.find((sink) => sink.kind === "postgres")!.table;
   try {
     const columns = shownColumns(plan).map(({ name, type, role }) => {
@@ -140,7 +140,7 @@ async function tableRows(url: string, plan: Plan): Promise<Rows> {
  * that agree.
  */
 export async function assertResultsTopicAgrees(tailrace: Tailrace): Promise<void> {
-  const sql = postgres(tailrace.databaseUrl, { max: 1, onnotice: () => {} });
+  const sql = postgresClient(tailrace.databaseUrl);
   const expected: Rows = new Map();
   try {
     const rows = await sql`

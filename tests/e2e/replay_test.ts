@@ -6,7 +6,7 @@ import { readTopic } from "./topic_reader.ts";
 
 Deno.test("replay plays files into a running Tailrace", async (t) => {
   await using folder = temporaryFolder();
-  await using tailrace = await Tailrace.start(["dev", "--data", `${folder.path}/data`, ...FREE_PORTS, "--rate", "0"]);
+  await using tailrace = await Tailrace.start(["dev", "flights", "--data", `${folder.path}/data`, ...FREE_PORTS]);
   const addresses = ["--brokers", tailrace.brokers, "--registry", tailrace.registryUrl];
 
   await t.step("flights by day and origin equal DuckDB's aggregation of the file, row by row", async () => {

@@ -5,14 +5,11 @@ import {
   descendantsOf,
   FREE_PORTS,
   isRunning,
+  STOP_WITHIN_MS,
   Tailrace,
   temporaryFolder,
   until,
 } from "./harness.ts";
-
-/** Longer than a stop may take, so that a slow machine fails the assertion and not the wait. */
-const WAIT_MS = 15_000;
-const STOP_WITHIN_MS = 5_000;
 
 for (
   const [moment, printed] of [["creates its database", "creating the database"], ["applies migrations", "applied"]]
@@ -24,7 +21,7 @@ for (
     const children = descendantsOf(child.pid);
     const began = performance.now();
     child.kill("SIGINT");
-    const { code, stderr } = await child.exited(WAIT_MS);
+    const { code, stderr } = await child.exited();
     assert.equal(code, 0, stderr);
     assert.ok(performance.now() - began < STOP_WITHIN_MS);
     assert.deepEqual(children.filter(isRunning), []);
@@ -39,7 +36,7 @@ Deno.test("a Ctrl-C that comes twice at once, as npx and deno task pass it on, i
   tailrace.child.kill("SIGINT");
   await new Promise((resolve) => setTimeout(resolve, 30));
   tailrace.child.kill("SIGINT");
-  const { code, stderr } = await tailrace.child.exited(WAIT_MS);
+  const { code, stderr } = await tailrace.child.exited();
   assert.equal(code, 0, stderr);
   assert.match(stderr, /"stopped"/);
 });
@@ -48,19 +45,36 @@ Deno.test("a second Ctrl-C does not wait for a PostgreSQL that hangs, which ends
   await using folder = temporaryFolder();
   await using tailrace = await Tailrace.start(["dev", "--data", `${folder.path}/data`, ...FREE_PORTS]);
   const children = descendantsOf(tailrace.child.pid);
-  const servers = children.filter((pid) => Deno.readTextFileSync(`/proc/${pid}/comm`).trim() === "postgres");
+  const servers = children.filter((pid) => nameOf(pid) === "postgres" && tell(pid, "SIGSTOP"));
   assert.ok(servers.length > 0);
-  for (const pid of servers) Deno.kill(pid, "SIGSTOP");
   try {
     tailrace.child.kill("SIGINT");
     await new Promise((resolve) => setTimeout(resolve, 1_300));
-    const began = performance.now();
     tailrace.child.kill("SIGINT");
-    const { code } = await tailrace.child.exited(WAIT_MS);
+    // A frozen server heeds no signal: whoever waits for it never ends.
+    const { code } = await tailrace.child.exited();
     assert.equal(code, 130);
-    assert.ok(performance.now() - began < 500);
   } finally {
-    for (const pid of servers.filter(isRunning)) Deno.kill(pid, "SIGCONT");
+    for (const pid of servers) tell(pid, "SIGCONT");
   }
   await until("PostgreSQL has ended", () => !children.some(isRunning));
 });
+
+/** Null for a process that has ended since it was found. */
+function nameOf(pid: number): string | null {
+  try {
+    return Deno.readTextFileSync(`/proc/${pid}/comm`).trim();
+  } catch {
+    return null;
+  }
+}
+
+/** False for a process that has ended since it was found. */
+function tell(pid: number, signal: Deno.Signal): boolean {
+  try {
+    Deno.kill(pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -5,6 +5,8 @@
  * @module
  */
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import type { MadeRecord } from "./records.ts";
 
 /** The rules of a definition in streams/. */
@@ -63,16 +65,26 @@ export class ReadBack implements Disposable {
     const connection = await instance.connect();
     await connection.run(
       `CREATE TABLE log ("partition" INTEGER, "offset" BIGINT, n BIGINT, nature VARCHAR, id VARCHAR, account VARCHAR,
-        status VARCHAR, cents BIGINT, event_ms BIGINT)`,
+        status VARCHAR, cents BIGINT, event_ms BIGINT, timestamp_ms BIGINT, record_key VARCHAR, value_md5 VARCHAR)`,
     );
+    await connection.run("SET TimeZone = 'UTC'");
     return new ReadBack(instance, connection, file);
   }
 
-  async add(records: readonly (MadeRecord & { readonly offset: number })[]): Promise<void> {
+  /** Where the table `log` is that has all of them. */
+  get connection(): DuckDBConnection {
+    return this.#connection;
+  }
+
+  async add(
+    records: readonly (MadeRecord & { readonly offset: number; readonly timestampMs: number })[],
+  ): Promise<void> {
     if (records.length === 0) return;
-    const lines = records.map(({ partition, offset, n, nature, transaction }) => {
+    const lines = records.map(({ partition, offset, n, nature, transaction, timestampMs, key, value }) => {
       const { id = "", account = "", status = "", cents = "", eventMs = "" } = transaction ?? {};
-      return [partition, offset, n, nature, id, account, status, cents, eventMs].join(",");
+      const digest = value === null ? "" : createHash("md5").update(value).digest("hex");
+      const raw = [timestampMs, Buffer.from(key).toString(), digest];
+      return [partition, offset, n, nature, id, account, status, cents, eventMs, ...raw].join(",");
     });
     await Deno.writeTextFile(this.#file, lines.join("\n"));
     await this.#connection.run(`COPY log FROM '${this.#file}' (FORMAT csv, HEADER false)`);

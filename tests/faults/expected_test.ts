@@ -17,10 +17,11 @@ function record(
     id = `id-${n}`,
     nature = "good" as Nature,
   },
-): MadeRecord & { readonly offset: number } {
+): MadeRecord & { readonly offset: number; readonly timestampMs: number } {
   const transaction = { id, account: "a", category: "other", status, cents, eventMs: T + 1000 * seconds };
   const isGood = nature === "good";
-  return { n, partition, offset, key: new Uint8Array(), value: null, nature, transaction: isGood ? transaction : null };
+  const key = new Uint8Array();
+  return { n, partition, offset, timestampMs: 0, key, value: null, nature, transaction: isGood ? transaction : null };
 }
 
 Deno.test("the oracle sorts records into buckets and windows by the documented rules", async () => {

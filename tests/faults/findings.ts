@@ -2,7 +2,16 @@
 const EXAMPLES_MAX = 5;
 
 /** Where something was found to be not as it must be. `reader`: of the results topic, while the faults happened. */
-export type Place = "broker" | "table" | "topic" | "reader" | "late and dead" | "ledger" | "behaviour";
+export type Place =
+  | "broker"
+  | "table"
+  | "topic"
+  | "reader"
+  | "late and dead"
+  | "ledger"
+  | "archive"
+  | "lake table"
+  | "behaviour";
 
 interface Counts {
   lost: number;

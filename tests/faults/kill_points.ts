@@ -4,6 +4,7 @@
  *
  *     FAULTS_KILL_AT      <thread>:<number>:<before|half|after>
  *     FAULTS_POINTS_FILE  instead: the points are written there, a line each: <thread> <number> <what>
+ *     FAULTS_POINTS_IN    only points at files of this folder are counted
  *     FAULTS_BOOT_FOLDER  where the starters of its workers are written
  *
  * @module
@@ -13,6 +14,7 @@ import net from "node:net";
 const self_ = globalThis as unknown as { FAULTS_THREAD?: string };
 const thread = self_.FAULTS_THREAD ?? "main";
 const boot = Deno.env.get("FAULTS_BOOT_FOLDER")!;
+const within = Deno.env.get("FAULTS_POINTS_IN") ?? "";
 const pointsFile = Deno.env.get("FAULTS_POINTS_FILE");
 const [killThread, killNumber, killWhen] = (Deno.env.get("FAULTS_KILL_AT") ?? "::").split(":");
 const writeTextFileSync = Deno.writeTextFileSync;
@@ -25,6 +27,7 @@ function die(): void {
 
 /** The next point; true when it is the one. */
 function reached(what: string): boolean {
+  if (!what.includes(within)) return false;
   points++;
   if (pointsFile) writeTextFileSync(pointsFile, `${thread} ${points} ${what}\n`, { append: true });
   return thread === killThread && points === Number(killNumber);
@@ -32,6 +35,16 @@ function reached(what: string): boolean {
 
 // deno-lint-ignore no-explicit-any -- any function, with whatever it takes
 type AnyFunction = (this: any, ...args: any[]) => any;
+
+/** Where open files are. */
+const paths = new WeakMap<object, string>();
+const { open, openSync } = Deno;
+const noted = (file: Deno.FsFile, path: string | URL) => {
+  paths.set(file, String(path));
+  return file;
+};
+Deno.open = async (path, options) => noted(await open(path, options), path);
+Deno.openSync = (path, options) => noted(openSync(path, options), path);
 
 /** Replaces a function by one that counts, and that kills before, in the middle or after. */
 function watch(
@@ -43,7 +56,7 @@ function watch(
   const original = functions[name];
   if (typeof original !== "function") return;
   functions[name] = function (...args) {
-    const path = args.find((arg) => typeof arg === "string" && arg.includes("/"));
+    const path = args.find((arg) => typeof arg === "string" && arg.includes("/")) ?? paths.get(this);
     if (!reached(`${options.what ?? name}${path === undefined ? "" : ` ${path}`}`)) return original.apply(this, args);
     if (killWhen === "before") die();
     if (killWhen === "half") {

@@ -36,6 +36,8 @@ export class FaultRun {
   count: number;
   readonly seed: number;
   readonly short: boolean;
+  /** Another checkout whose Tailrace is to be tested. */
+  readonly project: string | undefined;
   readonly #options: FaultRunOptions;
   injected = 0;
   recovered = 0;
@@ -50,6 +52,7 @@ export class FaultRun {
     this.count = options.count;
     this.seed = options.seed;
     this.short = options.short;
+    this.project = options.project;
   }
 
   /** A number in [0, 1) that follows from the seed. */
@@ -73,6 +76,11 @@ export class FaultRun {
   inject(): void {
     this.injected++;
     this.#options.onProgress(`${this.injected} of ${this.count}`);
+  }
+
+  /** Says what is under way. */
+  tell(text: string): void {
+    this.#options.onProgress(text);
   }
 
   /** A fault was injected and is over: waits until the world has recovered from it. */

@@ -90,7 +90,10 @@ export class LiveReader implements AsyncDisposable {
       await Promise.race([failed.promise, this.#closing.promise]);
     } finally {
       clearInterval(watch);
-      await Promise.race([consumer.disconnect().catch(() => {}), sleep(DISCONNECT_WITHIN_MS)]);
+      const late = Promise.withResolvers<void>();
+      const timer = setTimeout(late.resolve, DISCONNECT_WITHIN_MS);
+      await Promise.race([consumer.disconnect().catch(() => {}), late.promise]);
+      clearTimeout(timer);
     }
   }
 }

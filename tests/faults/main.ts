@@ -12,7 +12,7 @@ const USAGE = `Usage: deno task faults [OPTIONS]
   --kind KIND[,KIND]  only these
   --count N           faults of each kind, instead of what a full run has
   --seed S            repeats a run; a number
-  --short             a few of each, under 4 minutes
+  --short             a few of each, about 4 minutes
   --jobs N            kinds at the same time; 1, with --short 2
   --project DIR       test the Tailrace of another checkout
   --list              the kinds

@@ -9,8 +9,9 @@ import { sleep, until } from "../e2e/harness.ts";
 import { endsOf, headerText, readFrom, type TopicRecord } from "../e2e/topic_reader.ts";
 import type { PipelineStatus } from "../../pipeline/runtime/status.ts";
 import type { Acknowledged } from "./acknowledged.ts";
-import { type Aside, type Expectation, ReadBack, type Rules } from "./expected.ts";
+import { type Aside, type Expectation, ReadBack, type Rows, type Rules } from "./expected.ts";
 import { Findings } from "./findings.ts";
+import { compareLake } from "./lake_tables.ts";
 import { LiveReader } from "./live_reader.ts";
 import type { MadeRecord } from "./records.ts";
 import { compareRows, ResultDecoder, tableRows, TopicView } from "./results.ts";
@@ -24,6 +25,8 @@ export interface Asked {
   readonly brokers: string;
   readonly registryUrl: string;
   readonly databaseUrl: string;
+  /** The folder that the lake's tables are in. */
+  readonly lake: string;
   status(pipeline: string): Promise<PipelineStatus>;
 }
 
@@ -111,8 +114,10 @@ export class Oracle implements AsyncDisposable {
     }
     await this.#readAside(asked);
     const aside: (Aside & { readonly pipeline: string })[] = [];
+    const inTables: { readonly rules: Rules; readonly rows: Rows }[] = [];
     for (const { rules, fresh, live, reader } of this.#watched) {
       const expected = await this.#readBack.expect(rules);
+      inTables.push({ rules, rows: expected.rows });
       aside.push(...expected.aside.map((one) => ({ ...one, pipeline: rules.pipeline })));
       compareStatus(await asked.status(rules.pipeline), { expected, ends, findings });
       compareRows(
@@ -135,6 +140,7 @@ export class Oracle implements AsyncDisposable {
       compareRows("reader", expected.rows, await live.rows(asked.registryUrl, this.#decoder), findings);
     }
     this.#compareAside(aside, make, findings);
+    await compareLake({ lake: asked.lake, readBack: this.#readBack, expected: inTables, findings });
     findings.add(this.#standing);
     return findings;
   }
@@ -142,9 +148,9 @@ export class Oracle implements AsyncDisposable {
   /** Reads what is new in the topic and holds it against what was sent and acknowledged; returns where it ends. */
   async #readTopic({ brokers }: Asked, make: (n: number) => MadeRecord): Promise<Map<number, number>> {
     const { topic, acknowledged } = this.#options;
-    const found: (MadeRecord & { offset: number })[] = [];
+    const found: (MadeRecord & { offset: number; timestampMs: number })[] = [];
     for (const record of await this.#readOn(brokers, topic)) {
-      const { partition, offset } = record;
+      const { partition, offset, timestampMs } = record;
       const n = Number(headerText(record, "n"));
       const made = make(n);
       const at = `record ${n} at ${partition}/${offset}`;
@@ -156,7 +162,7 @@ export class Oracle implements AsyncDisposable {
       if (made.partition !== partition || !sameBytes(made.value, record.value) || !sameBytes(made.key, record.key)) {
         this.#standing.note("wrong", "broker", `the broker has ${at} with other bytes than were sent`);
       }
-      found.push({ ...made, offset });
+      found.push({ ...made, offset, timestampMs });
     }
     await this.#readBack.add(found);
     return this.#positions.get(topic)!;

@@ -4,7 +4,7 @@
  * @module
  */
 import avsc from "avsc";
-import postgres from "postgres";
+import { postgresClient } from "../../pipeline/postgres_client.ts";
 import { headerText, type TopicRecord } from "../e2e/topic_reader.ts";
 import type { Row, Rows } from "./expected.ts";
 import type { Findings, Place } from "./findings.ts";
@@ -20,7 +20,7 @@ export interface SeenRow extends Row {
 export type SeenRows = Map<string, SeenRow>;
 
 export async function tableRows(databaseUrl: string, table: string): Promise<SeenRows> {
-  const sql = postgres(databaseUrl, { max: 1, connect_timeout: 5, onnotice: () => {} });
+  const sql = postgresClient(databaseUrl, { connect_timeout: 5 });
   try {
     const rows = await sql.unsafe(`
       SELECT account_id, (extract(epoch from window_start) * 1000)::bigint::text, n::float8, (total * 100)::float8,

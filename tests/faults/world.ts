@@ -41,10 +41,25 @@ export interface WorldOptions {
   readonly checkpointSeconds?: number;
   /** Instead of a new one: the data folder of the Tailrace process. */
   readonly dataDir?: string;
+  /** Instead of a new folder: where the lake is. */
+  readonly lake?: LakeAt;
   /** What the process is told instead of the true addresses, such as a proxy's. */
   readonly through?: (addresses: Addresses) => Partial<Addresses>;
   /** All clients of the embedded broker that runs apart come through `World.brokerProxy`. */
   readonly brokerBehindProxy?: boolean;
+}
+
+/** A lake, as the process is told of it and as it can be looked at. */
+export interface LakeAt {
+  /** Settings in the process's environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The folder that the tables are in. */
+  readonly folder: string;
+}
+
+/** A lake in a folder. */
+export function lakeIn(folder: string): LakeAt {
+  return { env: { TAILRACE_LAKE: `file://${folder}` }, folder };
 }
 
 /** Empty: inside. */
@@ -107,6 +122,8 @@ export class World implements AsyncDisposable {
   readonly options: WorldOptions;
   readonly folder: string;
   readonly dataDir: string;
+  /** The same for all processes, whatever their data folder. */
+  readonly lake: LakeAt;
   /** Where the parts listen; empty for those inside until the process is up. */
   addresses: Addresses;
   readonly told: Addresses;
@@ -138,6 +155,7 @@ export class World implements AsyncDisposable {
     this.#main = of.main;
     this.folder = of.folder;
     this.dataDir = options.dataDir ?? `${of.folder}/data`;
+    this.lake = options.lake ?? lakeIn(`${of.folder}/lake`);
     this.broker = of.broker;
     this.brokerProxy = of.brokerProxy;
     this.apache = of.apache;
@@ -155,7 +173,7 @@ export class World implements AsyncDisposable {
     const parts = new AsyncDisposableStack();
     try {
       const folder = parts.use(temporaryFolder()).path;
-      const main = await layOut(`${folder}/project`, options.project);
+      const main = await layOut(`${folder}/project`, { source: options.project });
       const { broker: brokerIs = "inside", postgres: postgresIs = "inside" } = options;
       const registryIs = options.registry ?? (brokerIs === "inside" ? "inside" : "apart");
       const advertisedHost = options.brokerBehindProxy ? PROXY_HOST : "127.0.0.1";
@@ -267,7 +285,11 @@ export class World implements AsyncDisposable {
     await this.load.pause();
     await this.recovered();
     const { tailrace } = this;
-    const asked = { ...this.addresses, status: (pipeline: string) => tailrace!.status(pipeline) };
+    const asked = {
+      ...this.addresses,
+      lake: this.lake.folder,
+      status: (pipeline: string) => tailrace!.status(pipeline),
+    };
     const findings = await this.oracle.check(asked, this.load.recipe, options);
     this.load.resume();
     return findings;
@@ -292,7 +314,12 @@ export class World implements AsyncDisposable {
         ...(brokers === "" ? [] : ["--brokers", brokers]),
         ...(registryUrl === "" ? [] : ["--registry", registryUrl]),
       ],
-      env: { ...env, ...(databaseUrl === "" ? {} : { DATABASE_URL: databaseUrl }), DENO_NO_UPDATE_CHECK: "1" },
+      env: {
+        ...this.lake.env,
+        ...env,
+        ...(databaseUrl === "" ? {} : { DATABASE_URL: databaseUrl }),
+        DENO_NO_UPDATE_CHECK: "1",
+      },
       command: (words: readonly string[]) => wrap([Deno.execPath(), "run", "-A", this.#main, ...words]),
     };
   }
@@ -317,11 +344,12 @@ export class World implements AsyncDisposable {
   }
 }
 
-/** Copies what a data folder has saved of its pipelines. */
+/** Copies what a data folder has saved of its pipelines: checkpoints, and rows that the lake's tables do not have yet. */
 export async function copyCheckpoints(from: string, to: string): Promise<void> {
   await Deno.mkdir(to, { recursive: true });
-  const copy = await new Deno.Command("cp", { args: ["-r", `${from}/checkpoints`, to] }).output();
-  if (!copy.success) throw new Error(`Cannot copy ${from}/checkpoints: ${new TextDecoder().decode(copy.stderr)}`);
+  const saved = ["checkpoints", "journals"].map((name) => `${from}/${name}`);
+  const copy = await new Deno.Command("cp", { args: ["-r", ...saved, to] }).output();
+  if (!copy.success) throw new Error(`Cannot copy ${saved}: ${new TextDecoder().decode(copy.stderr)}`);
 }
 
 /** Registers a schema and returns its id. */

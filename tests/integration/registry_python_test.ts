@@ -2,30 +2,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { startRegistry } from "../../broker/registry/mod.ts";
 import { createRegistryClient } from "../../pipeline/log/registry_client.ts";
+import { pythonProgram, type PythonSet, whyNoPython } from "../servers/python.ts";
 
-const PACKAGE = "confluent-kafka[avro]==2.11.0";
-
-/** A Python with confluent-kafka in a temporary folder, or why there is none. */
-async function python(folder: string): Promise<{ program: string } | { why: string }> {
-  const run = async (program: string, args: string[]): Promise<string | null> => {
-    try {
-      const { success, stdout, stderr } = await new Deno.Command(program, { args, stdin: "null" }).output();
-      return success ? null : new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-    } catch (error) {
-      return (error as Error).message;
-    }
-  };
-  const venv = await run("python3", ["-m", "venv", folder]);
-  if (venv !== null) return { why: `Python 3 with venv is missing: ${venv.trim().split("\n")[0]}` };
-  const installed = await run(join(folder, "bin", "pip"), [
-    "install",
-    "--quiet",
-    "--disable-pip-version-check",
-    PACKAGE,
-  ]);
-  if (installed !== null) return { why: `${PACKAGE} cannot be installed: ${installed.trim().split("\n").at(-1)}` };
-  return { program: join(folder, "bin", "python") };
-}
+const CONFLUENT: PythonSet = { name: "confluent-kafka-2.11.0", packages: ["confluent-kafka[avro]==2.11.0"] };
 
 const SCRIPT = `
 import json, sys
@@ -66,14 +45,14 @@ print(json.dumps(out))
 Deno.test("Python's confluent-kafka serializes, reads back, looks up, is refused and deletes as with Confluent's registry", async (t) => {
   const folder = await Deno.makeTempDir({ prefix: "tailrace-python-" });
   try {
-    const found = await python(join(folder, "venv"));
-    if ("why" in found) console.log(`skipped: ${found.why}`);
+    const why = await whyNoPython(CONFLUENT);
+    if (why !== null) console.log(`skipped: ${why}`);
     await t.step({
       name: "confluent-kafka",
-      ignore: "why" in found,
+      ignore: why !== null,
       async fn() {
         await using server = await startRegistry({ host: "127.0.0.1", port: 0, dataDir: join(folder, "registry") });
-        const { program } = found as { program: string };
+        const program = await pythonProgram(CONFLUENT, "python");
         const { stdout, stderr } = await new Deno.Command(program, { args: ["-c", SCRIPT, server.url] }).output();
         const text = new TextDecoder().decode(stdout);
         assert.notEqual(text, "", new TextDecoder().decode(stderr));

@@ -1,10 +1,11 @@
 /**
- * `deno task test:integration`: starts one Apache Kafka and one PostgreSQL, runs the integration tests against them, and stops
- * both. Arguments go to `deno test`, e.g. `--filter NAME`. Tests that kill a server start their own.
+ * `deno task test:integration`: starts one Apache Kafka, one Cassandra and one PostgreSQL, runs the integration tests against them,
+ * two files at a time, and stops them. Arguments go to `deno test`, e.g. `--filter NAME`. Tests that kill a server start their own.
  *
  * @module
  */
 import { join } from "node:path";
+import { startCassandra, whyNoCassandra } from "../servers/cassandra.ts";
 import { startKafka, whyNoKafka } from "../servers/kafka.ts";
 import { startTestPostgres } from "../servers/postgres.ts";
 
@@ -17,10 +18,18 @@ let code = 1;
   const stop = () => servers.disposeAsync().then(() => Deno.exit(130));
   Deno.addSignalListener("SIGINT", stop);
   Deno.addSignalListener("SIGTERM", stop);
-  const env: Record<string, string> = { TAILRACE_TEST_DATABASE_URL: servers.use(await startTestPostgres()).url };
+  const cassandra = await whyNoCassandra() === null ? startCassandra() : null;
+  // Kafka comes up meanwhile; whoever waits for it says when it does not.
+  cassandra?.catch(() => {});
+  // Most of a test's time is waiting for servers to start; more at a time would want more memory than small machines have.
+  const env: Record<string, string> = {
+    DENO_JOBS: "2",
+    TAILRACE_TEST_DATABASE_URL: servers.use(await startTestPostgres()).url,
+  };
   if (why === null) env.TAILRACE_TEST_BROKERS = servers.use(await startKafka()).brokers.join(",");
+  if (cassandra !== null) env.TAILRACE_TEST_CASSANDRA = servers.use(await cassandra).address;
   const command = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", ...Deno.args, import.meta.dirname!],
+    args: ["test", "-A", "--parallel", ...Deno.args, import.meta.dirname!],
     cwd: join(import.meta.dirname!, "../.."),
     env,
     stdin: "null",

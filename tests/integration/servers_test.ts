@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Kafka, logLevel } from "kafkajs";
-import postgres from "postgres";
+import { postgresClient } from "../../pipeline/postgres_client.ts";
 import { startKafka, whyNoKafka } from "../servers/kafka.ts";
 import { startTestPostgres } from "../servers/postgres.ts";
 
@@ -36,7 +36,7 @@ Deno.test("A PostgreSQL for tests gives every test a database of its own", async
   await using server = await startTestPostgres();
   const urls = [await server.database(), await server.database()];
   const tables = async (url: string, create: boolean) => {
-    const sql = postgres(url, { max: 1 });
+    const sql = postgresClient(url);
     if (create) await sql`create table mine (n int)`;
     const found = await sql`select tablename from pg_tables where schemaname = 'public'`;
     await sql.end();

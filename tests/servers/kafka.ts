@@ -113,8 +113,8 @@ export async function startKafka(
       libraries,
       "kafka.tools.StorageTool",
       "format",
-      "-t",
-      id.slice(0, 22),
+      // In one word: it may begin with a dash.
+      `--cluster-id=${id.slice(0, 22)}`,
       "-c",
       properties,
     ],

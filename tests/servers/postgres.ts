@@ -5,8 +5,8 @@
  * @module
  */
 import { join } from "node:path";
-import postgres from "postgres";
 import { readPostmaster } from "../../broker/postgres_postmaster.ts";
+import { postgresClient } from "../../pipeline/postgres_client.ts";
 import { type Child, lastLines, startChild } from "./child.ts";
 
 const SHARED = "TAILRACE_TEST_DATABASE_URL";
@@ -121,7 +121,7 @@ function handle(url: string): Pick<TestPostgres, "url" | "database"> {
     url,
     database: async () => {
       const name = `test_${crypto.randomUUID().replaceAll("-", "")}`;
-      const sql = postgres(url, { max: 1, onnotice: () => {} });
+      const sql = postgresClient(url);
       try {
         await sql.unsafe(`create database ${name}`);
       } finally {

@@ -1,4 +1,4 @@
-import { avg, count, kafka, max, pipeline, postgres, sum, topic, tumbling } from "../../../pipeline/mod.ts";
+import { avg, count, kafka, lake, max, pipeline, postgres, sum, topic, tumbling } from "../../../pipeline/mod.ts";
 
 /** For records that come late, and twice. */
 export default pipeline({
@@ -17,5 +17,5 @@ export default pipeline({
   select: { n: count(), total: sum("amount"), mean: avg("amount"), largest: max("amount") },
   emit: { every: "200ms" },
   deadLetters: { stopAt: "never" },
-  to: [postgres("faults_late"), kafka("faults-late")],
+  to: [postgres("faults_late"), kafka("faults-late"), lake("faults_late", { flushEvery: "400ms" })],
 });

@@ -1,4 +1,4 @@
-import { avg, count, kafka, max, pipeline, postgres, sum, topic, tumbling } from "../../../pipeline/mod.ts";
+import { avg, count, kafka, lake, max, pipeline, postgres, sum, topic, tumbling } from "../../../pipeline/mod.ts";
 
 /** By its rules nothing of what the runs send is late, whatever is done to them. */
 export default pipeline({
@@ -10,6 +10,7 @@ export default pipeline({
     // Silence would close windows by the wall clock, which is not in the log.
     idleAfter: "1 day",
     partitions: 4,
+    archive: lake("faults", { flushEvery: "400ms" }),
   }),
   where: "status = 'approved' AND amount > 0",
   groupBy: ["account_id"],
@@ -17,5 +18,5 @@ export default pipeline({
   select: { n: count(), total: sum("amount"), mean: avg("amount"), largest: max("amount") },
   emit: { every: "200ms" },
   deadLetters: { stopAt: "never" },
-  to: [postgres("faults_plain"), kafka("faults-plain")],
+  to: [postgres("faults_plain"), kafka("faults-plain"), lake("faults_plain", { flushEvery: "400ms" })],
 });
