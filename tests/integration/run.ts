@@ -1,6 +1,7 @@
 /**
  * `deno task test:integration`: starts one Apache Kafka, one Cassandra and one PostgreSQL, runs the integration tests against them,
- * two files at a time, and stops them. Arguments go to `deno test`, e.g. `--filter NAME`. Tests that kill a server start their own.
+ * two files at a time, and stops them. Arguments go to `deno test`, e.g. `--filter NAME`; files among them are run instead of all,
+ * one at a time. Tests that kill a server start their own.
  *
  * @module
  */
@@ -21,15 +22,16 @@ let code = 1;
   const cassandra = await whyNoCassandra() === null ? startCassandra() : null;
   // Kafka comes up meanwhile; whoever waits for it says when it does not.
   cassandra?.catch(() => {});
+  const chosen = Deno.args.some((argument) => argument.endsWith("_test.ts"));
   // Most of a test's time is waiting for servers to start; more at a time would want more memory than small machines have.
   const env: Record<string, string> = {
-    DENO_JOBS: "2",
+    DENO_JOBS: chosen ? "1" : "2",
     TAILRACE_TEST_DATABASE_URL: servers.use(await startTestPostgres()).url,
   };
   if (why === null) env.TAILRACE_TEST_BROKERS = servers.use(await startKafka()).brokers.join(",");
   if (cassandra !== null) env.TAILRACE_TEST_CASSANDRA = servers.use(await cassandra).address;
   const command = new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--parallel", ...Deno.args, import.meta.dirname!],
+    args: ["test", "-A", "--parallel", ...Deno.args, ...chosen ? [] : [import.meta.dirname!]],
     cwd: join(import.meta.dirname!, "../.."),
     env,
     stdin: "null",
