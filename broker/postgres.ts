@@ -15,12 +15,12 @@ import { readPostmaster, stopPostmaster } from "./postgres_postmaster.ts";
 const MAJOR = "18";
 const NAME = "tailrace";
 /** Longest wait for crash recovery and start. */
-const START_WITHIN_MS = 60_000;
+const START_WITHIN_MS = 300_000;
 /** A fast shutdown that takes longer than this is made an immediate one; the next start recovers from the log. */
 const STOP_WITHIN_MS = 2_500;
 const RESTART_DELAY_MS = 250;
 /** How long the processes of a server that was killed may take to end; until then PostgreSQL refuses to start beside them. */
-const ORPHANS_WITHIN_MS = 15_000;
+const ORPHANS_WITHIN_MS = 60_000;
 const ORPHANS_LOOK_MS = 100;
 const RESTART_DELAY_MAX_MS = 10_000;
 /** How many of the server's last lines an error quotes. */
@@ -72,7 +72,7 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   const password = await readPassword(join(root, "password"));
   await createCluster({ cluster, binaries, account, password, onProgress });
   // Any free port may have been taken while the files were made.
-  const port = options.port === 0 ? takePort(host, 0) : asked;
+  const port = options.port === 0 ? anyPort(host) : asked;
   const server = new Server({ host, port, cluster, binaries, account, log, onProgress });
   const url = (database: string) => `postgres://${NAME}:${password}@${urlHost(host)}:${port}/${database}`;
   try {
@@ -116,6 +116,23 @@ async function lockFolder(root: string): Promise<Disposable> {
     where: "--data (TAILRACE_DATA)",
     problem: `${root} is held by another running Tailrace: stop it, or choose another data folder`,
   });
+}
+
+/** Below the ports that systems give to whoever asks for any: PostgreSQL, which takes no 0, has its port some time after it is chosen. */
+const ANY_PORT = { least: 20_000, most: 32_767 };
+
+/** A free port of those. */
+function anyPort(host: string): number {
+  for (let tries = 0; tries < 100; tries++) {
+    const port = ANY_PORT.least + Math.floor(Math.random() * (ANY_PORT.most - ANY_PORT.least + 1));
+    try {
+      Deno.listen({ hostname: host, port }).close();
+      return port;
+    } catch {
+      // Another program has it.
+    }
+  }
+  return takePort(host, 0);
 }
 
 /** The port itself when it is free, or a free one for 0. */

@@ -7,7 +7,8 @@
 import { join } from "node:path";
 import { ConfigError } from "../pipeline/errors.ts";
 
-const STOP_WITHIN_MS = 10_000;
+/** A server that is asked to end gets this long; after it, and told to end at once, as long as a slow disk may take for its writes. */
+const SIGNALS = [["SIGINT", 5_000], ["SIGQUIT", 60_000]] as const;
 const LOOK_MS = 40;
 
 /*
@@ -101,10 +102,9 @@ export async function stopPostmaster(cluster: string, onProgress: (step: string)
     return;
   }
   onProgress(`stopping the PostgreSQL (process ${pid}) that an earlier run left behind`);
-  const deadline = performance.now() + STOP_WITHIN_MS;
-  for (const name of ["SIGINT", "SIGQUIT"] as const) {
+  for (const [name, withinMs] of SIGNALS) {
     await shell('kill -s "$1" "$2"', name.slice("SIG".length), String(pid));
-    while (performance.now() < deadline - (name === "SIGINT" ? STOP_WITHIN_MS / 2 : 0)) {
+    for (const deadline = performance.now() + withinMs; performance.now() < deadline;) {
       if (await hasEnded(pid)) return;
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }

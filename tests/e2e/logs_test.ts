@@ -31,7 +31,7 @@ Deno.test({
   fn: async () => {
     await using folder = temporaryFolder();
     const command = commandLine(nowhere(`${folder.path}/data`)).join(" ");
-    const { stdout } = await shell(`script -qec "timeout --foreground -s INT 10 ${command}" /dev/null`);
+    const { stdout } = await shell(`script -qec "timeout --foreground -s INT 25 ${command}" /dev/null`);
     const lines = stdout.replaceAll("\r", "").trimEnd().split("\n");
     assert.ok(lines.length > 0);
     assert.match(stdout, /^\d\d:\d\d:\d\d .*waiting for PostgreSQL/m);

@@ -63,14 +63,16 @@ export async function readFrom(
   });
   const records: TopicRecord[] = [];
   const done = Promise.withResolvers<void>();
+  // Waited for below; its time may be over before.
+  done.promise.catch(() => {});
   const timer = setTimeout(() => done.reject(new Error(`${topic} was not read to its end in time`)), within);
   // Told also of batches without records for the reader: markers of transactions, and what was aborted.
   consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload: { partition, lastOffset } }) => {
     if (left.has(partition) && Number(lastOffset) + 1 >= left.get(partition)!) left.delete(partition);
     if (left.size === 0) done.resolve();
   });
-  await consumer.connect();
   try {
+    await consumer.connect();
     await consumer.subscribe({ topic, fromBeginning: true });
     await consumer.run({
       autoCommit: false,

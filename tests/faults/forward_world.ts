@@ -16,7 +16,7 @@ const PARTITIONS = 4;
 const PROXY_HOST = "127.0.0.2";
 const BATCH = 20;
 const PAUSE_MS = 15;
-const RECOVER_WITHIN_MS = 90_000;
+const RECOVER_WITHIN_MS = 240_000;
 
 export class ForwardWorld implements AsyncDisposable {
   readonly near: BrokerApart;

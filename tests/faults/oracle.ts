@@ -17,7 +17,7 @@ import type { MadeRecord } from "./records.ts";
 import { compareRows, ResultDecoder, tableRows, TopicView } from "./results.ts";
 
 /** How long results may take to be there after everything was read. */
-const SETTLE_MS = 15_000;
+const SETTLE_MS = 90_000;
 const LOOK_MS = 250;
 
 /** What the oracle asks; addresses may change when servers are started again. */
@@ -131,7 +131,7 @@ export class Oracle implements AsyncDisposable {
       const rows = await fresh.rows(asked.registryUrl, this.#decoder);
       compareRows("topic", expected.rows, rows, findings);
       const resultEnds = await endsOf(asked.brokers, topic);
-      const caughtUp = await until("the reader has caught up", () => reader.hasReached(resultEnds), 20_000)
+      const caughtUp = await until("the reader has caught up", () => reader.hasReached(resultEnds), 90_000)
         .catch(() => false);
       const ends_ = [...resultEnds].map(([partition, end]) => `${partition}:${end}`).join(" ");
       if (!caughtUp) {

@@ -20,7 +20,7 @@ export interface SeenRow extends Row {
 export type SeenRows = Map<string, SeenRow>;
 
 export async function tableRows(databaseUrl: string, table: string): Promise<SeenRows> {
-  const sql = postgresClient(databaseUrl, { connect_timeout: 5 });
+  const sql = postgresClient(databaseUrl, { connect_timeout: 60 });
   try {
     const rows = await sql.unsafe(`
       SELECT account_id, (extract(epoch from window_start) * 1000)::bigint::text, n::float8, (total * 100)::float8,

@@ -21,7 +21,7 @@ export const TOPIC = "faults";
 /** Another loopback address, where the proxy listens at the broker's port. */
 const PROXY_HOST = "127.0.0.2";
 /** After a fault is over, everything must be read again within this. */
-const RECOVER_WITHIN_MS = 90_000;
+const RECOVER_WITHIN_MS = 240_000;
 /** A pipeline that has failed for so long is not started again by its supervisor. */
 const GIVEN_UP_MS = 12_000;
 const RATE = 400;

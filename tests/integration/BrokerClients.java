@@ -13,15 +13,15 @@ public class BrokerClients {
   static String servers;
 
   static Map<String, Object> common() {
-    return new HashMap<>(Map.of("bootstrap.servers", servers, "default.api.timeout.ms", 15000, "request.timeout.ms", 10000));
+    return new HashMap<>(Map.of("bootstrap.servers", servers, "default.api.timeout.ms", 60000, "request.timeout.ms", 30000));
   }
 
   static KafkaProducer<String, String> producer(String id, int timeoutMs) {
     Map<String, Object> config = common();
     config.put("transactional.id", id);
     config.put("transaction.timeout.ms", timeoutMs);
-    config.put("max.block.ms", 15000);
-    config.put("delivery.timeout.ms", 15000);
+    config.put("max.block.ms", 60000);
+    config.put("delivery.timeout.ms", 60000);
     config.put("linger.ms", 0);
     return new KafkaProducer<>(config, new StringSerializer(), new StringSerializer());
   }
@@ -44,7 +44,7 @@ public class BrokerClients {
       consumer.seekToBeginning(partitions);
       Map<TopicPartition, Long> ends = consumer.endOffsets(partitions);
       List<String> values = new ArrayList<>();
-      long deadline = System.currentTimeMillis() + 15000;
+      long deadline = System.currentTimeMillis() + 60000;
       while (partitions.stream().anyMatch(p -> consumer.position(p) < ends.get(p))) {
         check(System.currentTimeMillis() < deadline, "reading to the end of " + topic);
         for (var record : consumer.poll(Duration.ofMillis(100))) values.add(record.value());
@@ -110,7 +110,7 @@ public class BrokerClients {
       try (var consumer = consumer("copier", "read_committed"); var producer = producer("java-copy", 60000)) {
         producer.initTransactions();
         consumer.subscribe(List.of("from"));
-        long deadline = System.currentTimeMillis() + (round == 2 ? 15000 : 4000);
+        long deadline = System.currentTimeMillis() + 60000;
         int seen = 0;
         while (System.currentTimeMillis() < deadline && read("to", "read_committed").size() < 300 && seen < 150) {
           var records = consumer.poll(Duration.ofMillis(200));

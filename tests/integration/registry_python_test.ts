@@ -2,9 +2,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { startRegistry } from "../../broker/registry/mod.ts";
 import { createRegistryClient } from "../../pipeline/log/registry_client.ts";
-import { pythonProgram, type PythonSet, whyNoPython } from "../servers/python.ts";
-
-const CONFLUENT: PythonSet = { name: "confluent-kafka-2.11.0", packages: ["confluent-kafka[avro]==2.11.0"] };
+import { pythonProgram, whyNoPython } from "../servers/python.ts";
+import { CONFLUENT } from "../servers/python_sets.ts";
 
 const SCRIPT = `
 import json, sys

@@ -279,7 +279,9 @@ export function transactionTests(open: () => Promise<SubjectCluster>): Transacti
       impatient.read(one.topic, fromStart, { take, signal: forever, isWhole: true }),
       /a transaction of another writer is open at offset 0 of partition 0/,
     );
-    const reading = log.read(one.topic, fromStart, { take, signal: forever, isWhole: true });
+    const patient = createCommittedLog(one.cluster, { clock: systemClock, openMsMax: 60_000 });
+    const reading = patient.read(one.topic, fromStart, { take, signal: forever, isWhole: true });
+    reading.catch(() => {});
     await coordinator.end(producer, true, forever);
     await reading;
     assert.deepEqual(whole, ["pending", "behind it"], "read to the end of all that was written, once that was decided");
@@ -345,7 +347,7 @@ export function transactionTests(open: () => Promise<SubjectCluster>): Transacti
   test("a transaction whose time was over is not taken for another process", async () => {
     await using one = await bench();
     const { proxy, cluster } = one.proxied();
-    const publisher = await one.claimed({ cluster, transactionTimeoutMs: 1_000 });
+    const publisher = await one.claimed({ cluster, transactionTimeoutMs: 4_000 });
     await publisher.commit(one.parts("before"), { signal: forever });
     await one.settled();
     // A long pause between the steps of a commit.

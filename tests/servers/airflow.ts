@@ -5,12 +5,8 @@
  */
 import { dirname, join } from "node:path";
 import { output } from "./cache.ts";
-import { pythonProgram, type PythonSet, whyNoPython } from "./python.ts";
-
-const AIRFLOW: PythonSet = {
-  name: "airflow-3.3.2-1.21.0-uv",
-  packages: ["apache-airflow-core==3.3.2", "apache-airflow-providers-standard==1.21.0"],
-};
+import { pythonProgram, whyNoPython } from "./python.ts";
+import { AIRFLOW } from "./python_sets.ts";
 
 /** Why it cannot run on this machine, in words; null when it can. */
 export const whyNoAirflow = (): Promise<string | null> => whyNoPython(AIRFLOW);
@@ -34,7 +30,7 @@ export async function startAirflow(
     AIRFLOW__CORE__LOAD_EXAMPLES: "False",
   };
   const run = async (program: string, args: readonly string[]) => {
-    const told = await output(join(programs, program), args, { withinMs: 300_000, env: around });
+    const told = await output(join(programs, program), args, { withinMs: 1_200_000, env: around });
     if ("why" in told) throw new Error(`${program} ${args.join(" ").slice(0, 200)}\n${told.why.slice(-4_000)}`);
     return told.stdout;
   };

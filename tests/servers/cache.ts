@@ -20,10 +20,25 @@ export async function cached(name: string, make: (folder: string) => Promise<voi
   using lock = await Deno.open(`${folder}.lock`, { create: true, write: true });
   await lock.lock(true);
   if (await isCached(name)) return folder;
-  await Deno.remove(folder, { recursive: true }).catch(() => {});
-  await make(folder);
+  await thrice(async () => {
+    await Deno.remove(folder, { recursive: true }).catch(() => {});
+    await make(folder);
+  });
   await Deno.writeTextFile(join(folder, COMPLETE), "");
   return folder;
+}
+
+/** Fetches what a registry may refuse for a moment. @throws what the third try threw */
+export async function thrice(fetch: () => Promise<void>): Promise<void> {
+  for (let tries = 1;; tries++) {
+    try {
+      return await fetch();
+    } catch (error) {
+      if (tries === 3) throw error;
+      console.log(`once more: ${(error as Error).message.split("\n")[0]}`);
+      await new Promise((resolve) => setTimeout(resolve, tries * 5_000));
+    }
+  }
 }
 
 /** What a program printed, or why it did not run or failed, in words. */

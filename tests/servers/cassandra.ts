@@ -11,7 +11,7 @@ import { freePort } from "./free_port.ts";
 
 const VERSION = "5.0.5";
 const NAME = `cassandra-${VERSION}`;
-const START_WITHIN_MS = 150_000;
+const START_WITHIN_MS = 300_000;
 const HEAP = "768m";
 /** `host:port` of a node that the integration tests share, which nobody stops. */
 const SHARED = "TAILRACE_TEST_CASSANDRA";
@@ -62,7 +62,8 @@ async function javaMajor(): Promise<number> {
   return Number(/version "(\d+)/.exec(new TextDecoder().decode(stderr))?.[1] ?? 0);
 }
 
-async function libraries(): Promise<string> {
+/** The class path of Apache Cassandra, fetched when it is not there. */
+export async function cassandraClassPath(): Promise<string> {
   const folder = await cached(NAME, async (fresh) => {
     console.log(`fetching Apache Cassandra ${VERSION} with Maven into ${fresh} (once)`);
     const pom = join(import.meta.dirname!, "cassandra", "pom.xml");
@@ -76,7 +77,7 @@ async function libraries(): Promise<string> {
 
 /** Starts a node on free ports with empty folders and resolves when it answers. Ask `whyNoCassandra` before. */
 export async function startCassandra(options: CassandraServerOptions = {}): Promise<CassandraServer> {
-  const classPath = await libraries();
+  const classPath = await cassandraClassPath();
   const folder = await Deno.makeTempDir({ prefix: "tailrace-cassandra-" });
   const port = freePort();
   const yaml = join(folder, "cassandra.yaml");

@@ -5,13 +5,8 @@
  */
 import { ConfigError } from "../../pipeline/errors.ts";
 import type { SnowflakeConnection } from "../../pipeline/sinks/snowflake/upload.ts";
-import { pythonProgram, type PythonSet, whyNoPython } from "./python.ts";
-
-const FAKESNOW: PythonSet = {
-  name: "fakesnow-0.12.1-uv",
-  // The newest connector that this fakesnow works with.
-  packages: ["fakesnow==0.12.1", "snowflake-connector-python<5"],
-};
+import { pythonProgram, whyNoPython } from "./python.ts";
+import { FAKESNOW } from "./python_sets.ts";
 
 /** Why it cannot run on this machine, in words; null when it can. */
 export const whyNoFakesnow = (): Promise<string | null> => whyNoPython(FAKESNOW);

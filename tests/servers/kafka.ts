@@ -7,11 +7,12 @@
 import { dirname, join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
 import "../../pipeline/log/kafkajs_timers.ts";
+import { thrice } from "./cache.ts";
 import { type Child, lastLines, startChild } from "./child.ts";
 import { freePort } from "./free_port.ts";
 
 const VERSION = "4.1.0";
-const START_WITHIN_MS = 90_000;
+const START_WITHIN_MS = 240_000;
 /** Set by a run that has a broker for all its test files: its `host:port`. */
 const SHARED = "TAILRACE_TEST_BROKERS";
 
@@ -63,13 +64,15 @@ async function fetchJars(): Promise<void> {
   if (await hasJars()) return;
   console.log(`fetching Apache Kafka ${VERSION} with Maven into ${folder} (once)`);
   const fresh = `${folder}.new`;
-  await Deno.remove(fresh, { recursive: true }).catch(() => {});
   const pom = join(import.meta.dirname!, "kafka", "pom.xml");
-  const { success, stdout } = await new Deno.Command("mvn", {
-    args: ["-B", "-q", "-f", pom, "dependency:copy-dependencies", `-DoutputDirectory=${fresh}`],
-    stdin: "null",
-  }).output();
-  if (!success) throw new Error(`Cannot fetch Apache Kafka's jars:\n${new TextDecoder().decode(stdout)}`);
+  await thrice(async () => {
+    await Deno.remove(fresh, { recursive: true }).catch(() => {});
+    const { success, stdout } = await new Deno.Command("mvn", {
+      args: ["-B", "-q", "-f", pom, "dependency:copy-dependencies", `-DoutputDirectory=${fresh}`],
+      stdin: "null",
+    }).output();
+    if (!success) throw new Error(`Cannot fetch Apache Kafka's jars:\n${new TextDecoder().decode(stdout)}`);
+  });
   await Deno.remove(folder, { recursive: true }).catch(() => {});
   await Deno.rename(fresh, folder);
 }

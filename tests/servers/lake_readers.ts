@@ -6,15 +6,11 @@
  */
 import { join } from "node:path";
 import { cached, isCached, output } from "./cache.ts";
-import { pythonProgram, type PythonSet, whyNoPython } from "./python.ts";
+import { pythonProgram, whyNoPython } from "./python.ts";
+import { LAKE_PYTHON } from "./python_sets.ts";
 
-/** Versions that are tried against. */
-const LAKE_PYTHON: PythonSet = {
-  name: "lake-python-1.6.6-26.0.1-2.0.0-1.13.1-uv",
-  packages: ["deltalake==1.6.6", "pyarrow==26.0.1", "duckdb==2.0.0", "fastavro==1.13.1"],
-};
 const SPARK_FOLDER = "spark-4.0.1-delta-4.0.0";
-const FETCH_WITHIN_MS = 240_000;
+const FETCH_WITHIN_MS = 900_000;
 
 /** What Spark needs of a JVM since 17, as Spark's own starter gives it. */
 const OPENED = [

@@ -10,7 +10,7 @@ import { postgresClient } from "../../pipeline/postgres_client.ts";
 import { type Child, lastLines, startChild } from "./child.ts";
 
 const SHARED = "TAILRACE_TEST_DATABASE_URL";
-const START_WITHIN_MS = 60_000;
+const START_WITHIN_MS = 180_000;
 
 export interface TestPostgres extends AsyncDisposable {
   /** The server's own database; make one with `database` to be alone. */

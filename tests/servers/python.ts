@@ -9,7 +9,7 @@ import { cached, cacheFolder, isCached, output } from "./cache.ts";
 
 const UV_VERSION = "0.13.9";
 const UV_FOLDER = `uv-${UV_VERSION}`;
-const FETCH_WITHIN_MS = 400_000;
+const FETCH_WITHIN_MS = 900_000;
 
 export interface PythonSet {
   /** Of its folder in the cache: with the versions, so that others are made anew. */

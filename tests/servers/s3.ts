@@ -10,16 +10,16 @@ import type { S3Options } from "../../pipeline/sinks/lake/s3/options.ts";
 import { cached, isCached, output } from "./cache.ts";
 import { type Child, lastLines, startChild } from "./child.ts";
 import { freePort } from "./free_port.ts";
-import { pythonProgram, type PythonSet, whyNoPython } from "./python.ts";
+import { pythonProgram, whyNoPython } from "./python.ts";
+import { MOTO, MOTO_VERSION } from "./python_sets.ts";
 
 export type S3Program = "versitygw" | "moto";
 
 /** Versions that are tried against. */
-const VERSIONS: Readonly<Record<S3Program, string>> = { versitygw: "1.8.0", moto: "5.2.5" };
+const VERSIONS: Readonly<Record<S3Program, string>> = { versitygw: "1.8.0", moto: MOTO_VERSION };
 const VERSITYGW_FOLDER = `versitygw-${VERSIONS.versitygw}`;
-const MOTO: PythonSet = { name: `moto-${VERSIONS.moto}-uv`, packages: [`moto[server]==${VERSIONS.moto}`] };
-const FETCH_WITHIN_MS = 400_000;
-const START_WITHIN_MS = 60_000;
+const FETCH_WITHIN_MS = 900_000;
+const START_WITHIN_MS = 180_000;
 
 export interface S3Server extends AsyncDisposable {
   readonly program: S3Program;
@@ -123,7 +123,7 @@ export async function startS3(
 }
 
 /** The path of versitygw, fetched when it is not there. */
-async function fetchVersitygw(): Promise<string> {
+export async function fetchVersitygw(): Promise<string> {
   const folder = await cached(VERSITYGW_FOLDER, async (folder) => {
     await Deno.mkdir(folder);
     const module = `github.com/versity/versitygw/cmd/versitygw@v${VERSIONS.versitygw}`;

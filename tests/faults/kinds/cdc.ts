@@ -62,6 +62,7 @@ export const cdc: Kind = {
           await sleep(5);
         }
       })();
+      writing.catch(() => {});
       while (run.injected < run.count) {
         await sleep(run.between(500, 5_000));
         await running.stop("SIGKILL");

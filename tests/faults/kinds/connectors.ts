@@ -8,10 +8,10 @@ import { type FaultRun, type Kind, NotExactError } from "../kind.ts";
 import { layOut } from "../project.ts";
 
 const STREAMS = new URL("../connectors/streams/", import.meta.url);
-const UP_WITHIN_MS = 60_000;
-const STOP_WITHIN_MS = 30_000;
+const UP_WITHIN_MS = 180_000;
+const STOP_WITHIN_MS = 90_000;
 /** The longest pauses that outages leave behind are shorter. */
-const QUIET_WITHIN_MS = 90_000;
+const QUIET_WITHIN_MS = 240_000;
 const QUIET_FOR_MS = 1_500;
 /** All of them come in a short run already. */
 const FAULTS = ["kill", "api", "stop", "receiver", "postgres", "kill", "feed", "freeze"] as const;
@@ -55,7 +55,9 @@ export const connectors: Kind = {
       // Goes on while others fail; two of the same wait for each other.
       else {
         const side = { api: others.api, feed: others.feed, receiver: others.receiver }[fault]!;
-        outages.push((outages.at(-1) ?? Promise.resolve()).then(() => away(side, ms)));
+        const outage = (outages.at(-1) ?? Promise.resolve()).then(() => away(side, ms));
+        outage.catch(() => {});
+        outages.push(outage);
       }
       run.inject();
       run.recoveredIn(0);
@@ -168,14 +170,15 @@ class Process implements AsyncDisposable {
   /** SIGKILL of the server, or of one of its processes, upon which it throws out all clients. */
   async killPostgres(run: FaultRun): Promise<void> {
     await this.up();
-    const { pid } = (await readPostmaster(`${this.dataDir}/postgres/cluster`))!;
-    signal(run.random() < 0.5 ? pid : run.pick(descendantsOf(pid)), "SIGKILL");
+    const pid = await this.#postgres();
+    const clients = descendantsOf(pid);
+    signal(run.random() < 0.5 || clients.length === 0 ? pid : run.pick(clients), "SIGKILL");
   }
 
   /** PostgreSQL answers nothing for a while, and its connections stay open. */
   async freezePostgres(ms: number): Promise<void> {
     await this.up();
-    const { pid } = (await readPostmaster(`${this.dataDir}/postgres/cluster`))!;
+    const pid = await this.#postgres();
     const all = [pid, ...descendantsOf(pid)];
     for (const one of all) signal(one, "SIGSTOP");
     await sleep(ms);
@@ -230,6 +233,13 @@ class Process implements AsyncDisposable {
     } catch {
       return null;
     }
+  }
+
+  /** The server's process; it is started again after a fault before. */
+  async #postgres(): Promise<number> {
+    return await until("PostgreSQL runs", async () => {
+      return (await readPostmaster(`${this.dataDir}/postgres/cluster`))?.pid;
+    }, UP_WITHIN_MS);
   }
 
   async #end(): Promise<void> {

@@ -4,7 +4,7 @@ import { copyCheckpoints, type World } from "../world.ts";
 
 const CHECK_EVERY = 20;
 /** How long the older one may take to find out. */
-const FENCED_WITHIN_MS = 30_000;
+const FENCED_WITHIN_MS = 90_000;
 /** Once in so many it is frozen past all time-outs of brokers and database. */
 const LONG_EVERY = 100;
 const LONG_MS = 75_000;

@@ -27,7 +27,7 @@ export const fsyncError: Kind = {
       await until("an fsync failed", async () => {
         const seen = await Deno.readTextFile(output).catch(() => "");
         return child.hasEnded || seen.includes("INJECTED");
-      }, 30_000);
+      });
       run.inject();
       await sleep(run.between(100, 1_500));
       // Not strace first, which would let go of the program and leave it running.

@@ -29,6 +29,7 @@ export const jsonFiles: Kind = {
         await sleep(30);
       }
     })();
+    writing.catch(() => {});
     const start = () =>
       startChild(Deno.execPath(), [
         ...["run", "-A", DELIVERER, at.brokers[0], at.dataDir, String(PARTITIONS), String(CONSUMERS)],

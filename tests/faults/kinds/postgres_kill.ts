@@ -1,5 +1,5 @@
 import { readPostmaster } from "../../../broker/postgres_postmaster.ts";
-import { descendantsOf, sleep } from "../../e2e/harness.ts";
+import { descendantsOf, sleep, until } from "../../e2e/harness.ts";
 import type { Kind } from "../kind.ts";
 
 const CHECK_EVERY = 25;
@@ -22,8 +22,11 @@ export const postgresKill: Kind = {
         await sleep(run.between(0, 400));
         await server.up();
       } else {
-        const processes = descendantsOf((await readPostmaster(server.cluster))!.pid);
-        Deno.kill(run.pick(processes), "SIGKILL");
+        await until("one of its processes is killed", async () => {
+          const postmaster = await readPostmaster(server.cluster);
+          const processes = postmaster ? descendantsOf(postmaster.pid) : [];
+          return processes.length > 0 && killed(run.pick(processes));
+        });
         run.inject();
       }
       await run.recovers(world);
@@ -32,3 +35,13 @@ export const postgresKill: Kind = {
     await run.finish(world);
   },
 };
+
+/** False for a process that has ended since it was found. */
+function killed(pid: number): boolean {
+  try {
+    Deno.kill(pid, "SIGKILL");
+    return true;
+  } catch {
+    return false;
+  }
+}

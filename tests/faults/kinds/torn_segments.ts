@@ -72,7 +72,7 @@ async function flip(segment: string, world: World, run: FaultRun): Promise<void>
   const partition = Number(path.split("/").at(-2));
   try {
     await broker.up();
-    const { ends } = await readFrom(`127.0.0.1:${broker.port}`, TOPIC, { within: 5_000 });
+    const { ends } = await readFrom(`127.0.0.1:${broker.port}`, TOPIC, { within: 20_000 });
     const wanted = world.load.ends.get(partition) ?? 0;
     const isShort = (ends.get(partition) ?? 0) < wanted;
     if (isShort && !/damaged|corrupt|checksum/i.test(broker.said)) {
