@@ -15,7 +15,7 @@ import { endsOf } from "./topic_reader.ts";
 const SPEED = { made_up_user_events: 200, made_up_sensor_readings: 60, transactions: 300 };
 const LOOK_MS = 4_000;
 /** So much of a few seconds' records must be there after as long; or, where the machine is busy with other tests, after this. */
-const CATCH_UP_MS = 90_000;
+const CATCH_UP_MS = 240_000;
 
 Deno.test("all streams run in one process, and pausing or slowing one changes that one alone", async (t) => {
   await using folder = temporaryFolder();
@@ -25,20 +25,22 @@ Deno.test("all streams run in one process, and pausing or slowing one changes th
     await tailrace.until("all run or rest", async () => {
       const all = [...await connectors(tailrace), ...await pipelines(tailrace)];
       return all.every(({ state }) => state === "running" || state === "stopped");
-    }, 60_000);
+    });
     const resting = (await connectors(tailrace)).filter(({ state }) => state === "stopped");
     assert.ok(resting.length > 0 && resting.length < (await connectors(tailrace)).length);
     for (const { name, reason } of resting) {
       assert.match(reason ?? "", /is not set.*TAILRACE_\w+|TAILRACE_\w+.*is not set/, name);
     }
-    assert.deepEqual((await pipelines(tailrace)).filter(({ state }) => state !== "running"), []);
+    await tailrace.until("all pipelines run", async () => {
+      return (await pipelines(tailrace)).every(({ state }) => state === "running");
+    });
   });
 
   await t.step("user_events is read from 120 partitions, all of which have records", async () => {
     assert.equal((await tailrace.status("user_events")).partitions.length, 120);
     await tailrace.until("all partitions have records", async () => {
       return [...(await endsOf(tailrace.brokers, "user_events")).values()].every((end) => end > 0);
-    }, 60_000);
+    });
   });
 
   await t.step("a paused source writes nothing, and all others go on", async () => {
@@ -131,7 +133,9 @@ Deno.test("what fails says which and why, and all others go on at full speed", a
   await t.step("the others go on at full speed", async () => {
     const pipelinesOf = ["user_events", "sensor_averages", "account_minute"];
     await goOn(tailrace, ["made_up_user_events", "made_up_sensor_readings"], pipelinesOf);
-    assert.deepEqual((await pipelines(tailrace)).filter(({ state }) => state !== "running"), []);
+    await tailrace.until("all pipelines run", async () => {
+      return (await pipelines(tailrace)).every(({ state }) => state === "running");
+    });
   });
 
   await t.step("a dead PostgreSQL is waited out by those that need it, and what failed stays as it was", async () => {
@@ -139,7 +143,7 @@ Deno.test("what fails says which and why, and all others go on at full speed", a
     await goOn(tailrace, ["made_up_user_events", "made_up_sensor_readings"], ["user_events", "account_minute"]);
     await tailrace.until("the pipelines run", async () => {
       return (await pipelines(tailrace)).every(({ state }) => state === "running");
-    }, 60_000);
+    });
     const failed = (await connectors(tailrace)).filter(({ state }) => state === "failed").map(({ name }) => name);
     assert.deepEqual(failed.sort(), ["products", "products_files"]);
   });

@@ -136,10 +136,20 @@ async function tableRows(url: string, plan: Plan): Promise<Rows> {
 }
 
 /**
- * Asserts that the last record of each key and window in the results topic of account_minute says what its table says, with headers
- * that agree.
+ * Asserts that the last record of each key and window in the results topic of account_minute comes to say what its table says, with
+ * headers that agree. They are written side by side: one may have rows a moment before the other.
  */
 export async function assertResultsTopicAgrees(tailrace: Tailrace): Promise<void> {
+  let problem: unknown = null;
+  await tailrace.until("the topic agrees", async () => {
+    problem = await compareResultsTopic(tailrace).then(() => null, (error) => error);
+    return problem === null;
+  }, 60_000).catch((error) => {
+    throw problem ?? error;
+  });
+}
+
+async function compareResultsTopic(tailrace: Tailrace): Promise<void> {
   const sql = postgresClient(tailrace.databaseUrl);
   const expected: Rows = new Map();
   try {

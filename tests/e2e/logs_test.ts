@@ -31,7 +31,10 @@ Deno.test({
   fn: async () => {
     await using folder = temporaryFolder();
     const command = commandLine(nowhere(`${folder.path}/data`)).join(" ");
-    const { stdout } = await shell(`script -qec "timeout --foreground -s INT 25 ${command}" /dev/null`);
+    const seen = `${folder.path}/seen`;
+    const interrupted =
+      `${command} & until grep -q "waiting for PostgreSQL" ${seen}; do sleep 0.1; done; kill -INT $!; wait $!`;
+    const { stdout } = await shell(`timeout 120 script -qefc '${interrupted}' ${seen}`);
     const lines = stdout.replaceAll("\r", "").trimEnd().split("\n");
     assert.ok(lines.length > 0);
     assert.match(stdout, /^\d\d:\d\d:\d\d .*waiting for PostgreSQL/m);
