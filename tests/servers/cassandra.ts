@@ -174,6 +174,10 @@ function settingsFor(
     partitioner: "org.apache.cassandra.dht.Murmur3Partitioner",
     ...(syncsWrites ? { commitlog_sync: "batch" } : { commitlog_sync: "periodic", commitlog_sync_period: "10000ms" }),
     commitlog_segment_size: "16MiB",
+    // A busy machine takes its time; what a sink does with a node that does not answer is tried with one that is frozen or cut off.
+    ...Object.fromEntries(
+      ["write_request", "read_request", "range_request", "cas_contention"].map((what) => [`${what}_timeout`, "20s"]),
+    ),
     seed_provider: JSON.stringify([{
       class_name: "org.apache.cassandra.locator.SimpleSeedProvider",
       parameters: [{ seeds: `127.0.0.1:${storagePort}` }],
