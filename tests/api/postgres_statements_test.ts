@@ -54,11 +54,14 @@ async function withSubject(
     askMany,
     async untilAnswered() {
       const until = performance.now() + BACK_WITHIN_MS;
-      while ((await askMany()).some((said, i) => said !== String(i))) {
-        assert.ok(performance.now() < until, `not answered within ${BACK_WITHIN_MS} ms after the server was back`);
+      // Some times in a row, for none of the connections may be left behind; again where a machine that stalls took too long.
+      for (let inRow = 0; inRow < 4;) {
+        const said = await askMany();
+        assert.ok(said.every((answer, i) => answer === "no" || answer === String(i)), `${said}`);
+        inRow = said.includes("no") ? 0 : inRow + 1;
+        const isTime = performance.now() < until;
+        assert.ok(inRow > 0 || isTime, `not answered within ${BACK_WITHIN_MS} ms after the server was back`);
       }
-      // None of the connections was left behind.
-      for (let i = 0; i < 3; i++) assert.deepEqual(await askMany(), ["0", "1", "2", "3", "4"]);
     },
   });
 }
@@ -98,7 +101,7 @@ Deno.test("a server that throws its clients out fails no statement that comes af
       await sleep(50); // the connection is closed
       assert.deepEqual(await askMany(), ["0", "1", "2", "3", "4"]);
     }
-  });
+  }, { timeoutMs: 60_000 });
 });
 
 Deno.test("a login that takes longer than the limit, and a server that says nothing after it, hold nobody up for good", async () => {

@@ -206,7 +206,7 @@ Deno.test("an export waits for a lock on the table, but not for long", async () 
     const locked = await world.direct.reserve();
     await locked.unsafe("BEGIN; LOCK TABLE visits IN ACCESS EXCLUSIVE MODE");
     await assert.rejects(world.export({ lockMsMax: 200 }), { name: "UnavailableError", message: /lock timeout/ });
-    const exported = world.export();
+    const exported = world.export({ lockMsMax: 60_000 });
     await new Promise((resolve) => setTimeout(resolve, 300));
     await locked.unsafe("COMMIT");
     locked.release();

@@ -293,7 +293,7 @@ Deno.test("answers that nobody reads, or reads in part, leave room for further o
     const one = guard();
     for (const path of ["none", "short", "long", "endless"]) {
       for (let i = 0; i < 20; i++) {
-        using response = await one.fetch(`http://api.example:${port}/${path}`, { headersMs: 2_000, signal });
+        using response = await one.fetch(`http://api.example:${port}/${path}`, { signal });
         assert.ok(response.status > 0);
         if (path === "endless") { for await (const _ of response.body) break; }
       }

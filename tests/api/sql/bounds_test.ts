@@ -26,7 +26,7 @@ Deno.test("a question that takes too long is ended, and its files are let go of"
     lake.rows(`${ENDLESS} and i > (select count(*) from ledger)`),
     refused("limit", /more than 0.7 s/),
   );
-  assert.ok(performance.now() - startedAt < 10_000);
+  assert.ok(performance.now() - startedAt < 60_000);
   assert.equal(lake.held(), 0);
 });
 

@@ -145,13 +145,13 @@ Deno.test("a server that is frozen, with its connection open, is given up after 
   await sql.unsafe(TABLE);
   const topics = new Topics(url, { tables: ["t"] });
   await topics.run();
-  topics.bounds = { silentMaxMs: 1_500 };
+  topics.bounds = { silentMaxMs: 5_000 };
   let failure: Error | null = null;
   const running = topics.run({ isBounded: false }).catch((error) => void (failure = error));
   await sql`INSERT INTO t VALUES (3, 3)`;
   while (topics.records.length < 3) await new Promise((resolve) => setTimeout(resolve, 20));
   // A server that has nothing to send answers when it is asked: that is no silence.
-  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  await new Promise((resolve) => setTimeout(resolve, 8_000));
   assert.equal(failure, null);
   // Only now: earlier the slot may still have been held by the run before.
   const pid = (await slotOf(sql, "tailrace_shop")).active_pid!;
@@ -159,13 +159,14 @@ Deno.test("a server that is frozen, with its connection open, is given up after 
   try {
     const began = performance.now();
     await running;
-    assert.match(String(failure), /UnavailableError: PostgreSQL 127\.0\.0\.1:\d+\/postgres: nothing came for \d s/);
-    assert.ok(performance.now() - began < 6_000);
+    assert.match(String(failure), /UnavailableError: PostgreSQL 127\.0\.0\.1:\d+\/postgres: nothing came for \d+ s/);
+    assert.ok(performance.now() - began < 60_000);
   } finally {
     Deno.kill(pid, "SIGCONT");
   }
   await sql`INSERT INTO t VALUES (4, 4)`;
   await whenFree(sql, "tailrace_shop");
+  topics.bounds = {};
   await topics.run();
   assert.deepEqual((await topics.read()).map(({ key }) => key), [1, 2, 3, 4].map((id) => `{"id":${id}}`));
   await dropSlots(sql);
@@ -201,6 +202,7 @@ Deno.test("a server that freezes while its rows are read is given up, and they a
   }
   const before = topics.records.length;
   assert.ok(before > 0 && before < rows, `${before} rows came before`);
+  topics.bounds = { batchRecords: 1_000 };
   await topics.run();
   assert.deepEqual(
     (await topics.read()).map(({ value }) => `${value!.op}${value!.after!.id}`),

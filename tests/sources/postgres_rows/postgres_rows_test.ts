@@ -654,7 +654,7 @@ Deno.test("while it reads on, changes come within a moment, and a server that st
   })();
   reading.catch(() => {});
   const until = async (count: number) => {
-    for (let i = 0; i < 200 && seen.length < count; i++) await new Promise((resolve) => setTimeout(resolve, 20));
+    for (let i = 0; i < 3_000 && seen.length < count; i++) await new Promise((resolve) => setTimeout(resolve, 20));
   };
   await until(2);
   for (let i = 3; i <= 6; i++) {
