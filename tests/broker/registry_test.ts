@@ -416,7 +416,7 @@ Deno.test("A client that never finishes its request does not hold up the close",
   await new Promise((resolve) => setTimeout(resolve, 50));
   const startedAt = performance.now();
   await registry[Symbol.asyncDispose]();
-  assert.ok(performance.now() - startedAt < 3_000);
+  assert.ok(performance.now() - startedAt < 30_000);
 });
 
 Deno.test("The client of @kafkajs/confluent-schema-registry registers, encodes and decodes", async () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { answerOf, lines, openWorld } from "./world.ts";
+import { slotOf } from "../../pipeline/ingest/receipts.ts";
+import { type Answer, lines, openWorld, written } from "./world.ts";
 
 const PROXIED = { advertisedHost: "127.0.0.2" };
 /** More frames than a request has. */
@@ -20,10 +21,8 @@ for (const way of ["onRequest", "onAnswer"] as const) {
       };
       const send = () =>
         world.post(lines(0, 50, `${at}-`), { headers: { "idempotency-key": `request-${at}` }, query: "?key=id" });
-      let answer = await send();
-      for (let tries = 0; answer.status === 503 && tries < 20; tries++) answer = await send();
+      await written(send);
       proxy[way] = () => "pass";
-      assert.equal(answer.status, 201, JSON.stringify(answer.body));
       // Without a key, too, the answer tells what became of it: 201 means once.
       assert.equal((await world.post(lines(0, 3, `plain-${at}-`))).status, 201);
     }
@@ -35,35 +34,43 @@ for (const way of ["onRequest", "onAnswer"] as const) {
 }
 
 Deno.test("while Kafka is slow requests hold their places, further ones are told 429, and what they were is known after it", async () => {
-  await using world = await openWorld({ openMs: 500, writeMs: 400, requestsMax: 2 }, PROXIED);
-  await using server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, world.app.fetch);
-  const url = `http://127.0.0.1:${server.addr.port}/v1/topics/readings/bulk`;
-  const send = (key: string) => {
-    const headers = { "content-type": "application/x-ndjson", "idempotency-key": key };
-    return answerOf(fetch(url, { method: "POST", body: lines(0, 20, `${key}-`), headers }));
-  };
-  /** On a busy machine the times above may be over before the broker's answer: then the same is sent again. */
-  const written = async (key: string) => {
-    let answer = await send(key);
-    for (let tries = 0; answer.status === 503 && tries < 30; tries++) answer = await send(key);
-    assert.equal(answer.status, 201, JSON.stringify(answer.body));
-  };
-  const keys = ["a", "b"];
+  await using world = await openWorld({ openMs: 10_000, writeMs: 5_000, requestsMax: 2 }, PROXIED);
+  const text = (key: string) => new TextEncoder().encode(lines(0, 20, `${key}-`));
+  const send = (key: string, body: BodyInit = text(key)) => world.post(body, { headers: { "idempotency-key": key } });
   // Both slots are claimed, so that nothing but the write meets the slow broker.
-  for (const key of keys) await written(key);
+  const [keys, again] = [["a", "c"], ["ai", "ci"]];
+  assert.deepEqual(again.map(slotOf), keys.map(slotOf));
+  for (const key of keys) await written(() => send(key));
   const slow = Promise.withResolvers<void>();
+  using released = new DisposableStack();
+  released.defer(slow.resolve);
   const proxy = world.proxy!;
-  proxy.onAnswer = () => "hold";
   proxy.held = slow.promise;
-  const again = keys.map((key) => `${key}${key}`);
-  const waiting = again.map(send);
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  const refused = await send("c");
+  // A body is read when all that comes before the write is over.
+  const sent = Promise.withResolvers<void>();
+  const waiting: Promise<Answer>[] = [];
+  for (const key of again) {
+    const read = Promise.withResolvers<void>();
+    const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
+      read.resolve();
+      await sent.promise;
+      controller.enqueue(text(key));
+      controller.close();
+    };
+    waiting.push(send(key, new ReadableStream({ pull }, { highWaterMark: 0 })));
+    await Promise.race([read.promise, waiting.at(-1)]);
+  }
+  proxy.onAnswer = () => "hold";
+  sent.resolve();
+  const refused = await send("d");
   assert.deepEqual([refused.status, refused.headers.get("retry-after")], [429, "1"]);
-  for (const { status } of await Promise.all(waiting)) assert.equal(status, 503);
+  for (const { status, body } of await Promise.all(waiting)) {
+    assert.equal(status, 503);
+    assert.match(JSON.stringify(body), /did not acknowledge/);
+  }
   proxy.onAnswer = () => "pass";
   slow.resolve();
-  for (const key of again) await written(key);
+  for (const key of again) await written(() => send(key));
   const ids = await world.ids();
   assert.equal(ids.length, 80);
   assert.equal(new Set(ids).size, 80);

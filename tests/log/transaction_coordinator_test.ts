@@ -134,7 +134,7 @@ Deno.test("a publisher tells what it cannot do: a time-out too long, a topic tha
     assert.match(error.message, /a transaction that writes to missing .*: the topic or partition does not exist/);
     return true;
   });
-  assert.ok(performance.now() - began < 5_000);
+  assert.ok(performance.now() - began < 20_000, "not tried until a write's 25 s are over");
   await publisher.claim({ signal: forever });
   const gone = AbortSignal.abort(new Error("enough"));
   await assert.rejects(publisher.commit([], { signal: gone }), /enough/);

@@ -109,7 +109,7 @@ for (const [where, make] of Object.entries(HOSTS)) {
     setup.behind.proxy.cut();
     const began = performance.now();
     await handle.close();
-    assert.ok(performance.now() - began < 3_000);
+    assert.ok(performance.now() - began < 20_000);
     await host[Symbol.asyncDispose]?.();
   });
 

@@ -4,6 +4,7 @@
  * @module
  */
 import process from "node:process";
+import { freePort } from "../servers/free_port.ts";
 
 /** How long the server may take to answer after a start. */
 const STARTUP_SECONDS_MAX = 20;
@@ -108,11 +109,4 @@ async function run(program: string, args: string[]): Promise<void> {
   })
     .output();
   if (!success) throw new Error(`${program} ${args.join(" ")} failed`);
-}
-
-function freePort(): number {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr as Deno.NetAddr;
-  listener.close();
-  return port;
 }

@@ -102,7 +102,7 @@ Deno.test("a buffer that refuses loses nothing, tells it once, and takes records
   using client = await RawClient.open(broker);
   assert.equal(await fill(client, "t", 1), 0);
   // What was written is shown once it is known to be on disk.
-  for (let tries = 0; tries < 100 && (await client.fetch("t", 0)).end < 10 * written; tries++) {
+  for (let tries = 0; tries < 3_000 && (await client.fetch("t", 0)).end < 10 * written; tries++) {
     await systemClock.sleep(20);
   }
   const { end, start } = await client.fetch("t", 0);

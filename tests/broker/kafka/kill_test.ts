@@ -8,6 +8,8 @@ Deno.test("kill -9 under load loses nothing that was acknowledged with acks=all,
   const acknowledged: { offset: number; value: string }[] = [];
   for (let round = 0; round < 3; round++) {
     const { process, broker } = await killableBroker(folder.path);
+    const from = acknowledged.length;
+    let isOver = false;
     const load = Array.from({ length: 3 }, async (_, writer) => {
       using client = await RawClient.open(broker);
       await client.createTopic("t");
@@ -19,6 +21,9 @@ Deno.test("kill -9 under load loses nothing that was acknowledged with acks=all,
         acknowledged.push({ offset: answer.offset, value });
       }
     });
+    Promise.allSettled(load).then(() => isOver = true);
+    // After progress, not after a time: a slow disk takes few records a second.
+    while (acknowledged.length < from + 20 && !isOver) await new Promise((resolve) => setTimeout(resolve, 5));
     await new Promise((resolve) => setTimeout(resolve, 400));
     process.kill("SIGKILL");
     await process.status;

@@ -216,7 +216,7 @@ Deno.test("clients that produce without a pause do not keep another one waiting"
   running = false;
   await Promise.all(loud);
   const median = waits.sort((a, b) => a - b)[20];
-  assert.ok(median < 100, `the median wait was ${median.toFixed(1)} ms while ${produced} batches were produced`);
+  assert.ok(median < 1_000, `the median wait was ${median.toFixed(1)} ms while ${produced} batches were produced`);
 });
 
 Deno.test("a long poll waits for its bytes, wakes when they come, and gives up when the time is over", async () => {

@@ -56,6 +56,10 @@ async function write(
   }
 }
 
+function committedOf(outcomes: ReadonlyMap<number, Outcome>): number {
+  return [...outcomes.values()].filter((outcome) => outcome === "committed").length;
+}
+
 /** All batches of a partition, and the values a reader of committed records gets. */
 async function readAll(client: RawClient, partition: number) {
   const batches = [];
@@ -79,12 +83,19 @@ Deno.test("kill -9 in the middle of transactions: what was committed is there on
   const random = () => (state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff) / 0x7fffffff;
   for (let round = 0; round < Number(Deno.env.get("ROUNDS") ?? 4); round++) {
     const { process, broker } = await killableBroker(folder.path);
+    const before = outcomes.map(committedOf);
+    let isOver = false;
     const load = outcomes.map((outcomes, writer) =>
       write(broker, writer, { from: Math.max(0, ...outcomes.keys()) + 1, outcomes }).catch((error) => {
         if (error instanceof assert.AssertionError) throw error;
       })
     );
-    await new Promise((resolve) => setTimeout(resolve, 250 + random() * 200));
+    Promise.allSettled(load).then(() => isOver = true);
+    // After progress, not after a time: a slow disk takes few transactions a second.
+    while (!isOver && outcomes.some((outcomes, writer) => committedOf(outcomes) < before[writer] + 2)) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await new Promise((resolve) => setTimeout(resolve, random() * 450));
     process.kill("SIGKILL");
     await process.status;
     await Promise.all(load);
