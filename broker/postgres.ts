@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { ConfigError, UnavailableError } from "../pipeline/errors.ts";
 import { takeLock } from "../pipeline/file_lock.ts";
 import { postgresClient } from "../pipeline/postgres_client.ts";
+import { anyPort } from "./any_port.ts";
 import { loopbackAddress, urlHost } from "./host.ts";
 import { type Account, asAccount, postgresAccount } from "./postgres_account.ts";
 import { type PostgresBinaries, postgresBinaries } from "./postgres_binaries.ts";
@@ -116,23 +117,6 @@ async function lockFolder(root: string): Promise<Disposable> {
     where: "--data (TAILRACE_DATA)",
     problem: `${root} is held by another running Tailrace: stop it, or choose another data folder`,
   });
-}
-
-/** Below the ports that systems give to whoever asks for any: PostgreSQL, which takes no 0, has its port some time after it is chosen. */
-const ANY_PORT = { least: 20_000, most: 32_767 };
-
-/** A free port of those. */
-function anyPort(host: string): number {
-  for (let tries = 0; tries < 100; tries++) {
-    const port = ANY_PORT.least + Math.floor(Math.random() * (ANY_PORT.most - ANY_PORT.least + 1));
-    try {
-      Deno.listen({ hostname: host, port }).close();
-      return port;
-    } catch {
-      // Another program has it.
-    }
-  }
-  return takePort(host, 0);
 }
 
 /** The port itself when it is free, or a free one for 0. */
@@ -331,6 +315,7 @@ class Server {
           `PostgreSQL ended while it started, on port ${port}: ${this.#lastLines.join(" | ")}`,
         );
       }
+      if (this.#closing.signal.aborted) throw new UnavailableError("PostgreSQL was told to end while it started");
       if (performance.now() > deadline) {
         throw new UnavailableError(
           `PostgreSQL is not ready after ${START_WITHIN_MS / 1000} s: ${this.#lastLines.join(" | ")}`,

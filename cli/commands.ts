@@ -245,7 +245,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   const later = (ms: number, run: () => void) => Deno.unrefTimer(setTimeout(run, ms));
   const onSignal = () => {
     if (!stop.signal.aborted) {
-      // In two halves: what is heard late, after work that kept this thread busy, comes between them.
+      // In two halves: a repeat that waited while this thread was busy is heard before the second is even begun.
       later(SAME_SIGNAL_MS / 2, () => later(SAME_SIGNAL_MS / 2, () => endsAtOnce = true));
       log.info("stopping (Ctrl-C once more to stop at once)");
       stop.abort(new DOMException("stopped by a signal", "AbortError"));

@@ -92,7 +92,7 @@ Deno.test("rows that a destination refuses for good are dead letters with the re
   assert.equal(sink.ids.size, 27);
   const letters: [value: Uint8Array | null, reason: string][] = [];
   await at.log.read(`${TOPIC}.dead`, await at.log.offsets(`${TOPIC}.dead`, "earliest"), {
-    signal: new AbortController().signal,
+    signal: AbortSignal.timeout(120_000),
     take: ({ value, headers }) => {
       const texts = headers.map(([, bytes]) => new TextDecoder().decode(bytes!));
       letters.push([value, texts.find((text) => text.includes("no ")) ?? ""]);

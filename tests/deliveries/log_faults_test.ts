@@ -204,10 +204,12 @@ Deno.test("a run until a time delivers what has an earlier timestamp, up to the 
   const timed = upTo(100).map((id) => ({ ...item(id), timestampMs: 1_700_000_000_000 + 1_000 * id }));
   await at.write(timed);
   const delivery = await at.delivery(options);
-  await delivery.run(never, { untilMs: 1_700_000_000_000 + 60_000 });
+  const end = AbortSignal.timeout(120_000);
+  await delivery.run(end, { untilMs: 1_700_000_000_000 + 60_000 });
   assert.deepEqual(await idsIn(at.dataDir), upTo(60));
   assert.equal(delivery.status().state, "stopped");
   const later = await at.delivery(options);
-  await later.run(never, { untilMs: 1_800_000_000_000 });
+  await later.run(end, { untilMs: 1_800_000_000_000 });
+  assert.ok(!end.aborted, "both ended by themselves");
   assert.deepEqual(await idsIn(at.dataDir), upTo(100));
 });

@@ -31,9 +31,10 @@ Deno.test({
   fn: async () => {
     await using folder = temporaryFolder();
     const command = commandLine(nowhere(`${folder.path}/data`)).join(" ");
+    // The file begins with the command itself, which is not to be found.
     const seen = `${folder.path}/seen`;
     const interrupted =
-      `${command} & until grep -q "waiting for PostgreSQL" ${seen}; do sleep 0.1; done; kill -INT $!; wait $!`;
+      `${command} & until grep -q "[w]aiting for PostgreSQL" ${seen}; do sleep 0.1; done; kill -INT $!; wait $!`;
     const { stdout } = await shell(`timeout 120 script -qefc '${interrupted}' ${seen}`);
     const lines = stdout.replaceAll("\r", "").trimEnd().split("\n");
     assert.ok(lines.length > 0);

@@ -55,7 +55,7 @@ Deno.test({
         for (let past = historyMs; !signal.aborted; past = 0) {
           // A Kafka that is away for longer than a producer waits; what is in the topic is what counts.
           await generate(cluster, { ...options, historyMs: past }).catch((error) => {
-            if (!(error instanceof UnavailableError)) throw error;
+            if (!signal.aborted && !(error instanceof UnavailableError)) throw error;
           });
         }
       })();
@@ -70,7 +70,7 @@ Deno.test({
       tailrace.until(`it reads and writes ${what}`, async () => {
         const { rates, state } = await tailrace.status(plan.name);
         return state === "running" && rates.inPerSecond > 0 && rates.outPerSecond > 0;
-      }, 60_000);
+      });
 
     await t.step("Ctrl-C and kill -9 of Tailrace under load lose and double nothing", async () => {
       await underLoad(HISTORY_MS, async () => {

@@ -13,10 +13,12 @@ const ATTACK_MS_MAX = 900_000;
 
 /**
  * Addresses beyond 64 KiB are the HTTP server's to refuse: it answers them itself, without a body, before the API sees them. Bodies
- * of a format that Schemathesis does not know are sent as they were made up.
+ * of a format that Schemathesis does not know are sent as they were made up. A 503 is what the API says when a busy machine lets
+ * PostgreSQL or Kafka take seconds: it is asked again, and has to go.
  */
 const HOOKS = `
 import json
+import time
 import urllib.parse
 import schemathesis
 
@@ -26,15 +28,19 @@ def as_it_is(context, value):
         return value
     return (value if isinstance(value, str) else json.dumps(value)).encode("utf-8", errors="replace")
 
+@schemathesis.check
+def answers_in_the_end(context, response, case):
+    for pause in (1, 2, 4, 8, 15):
+        if response.status_code != 503:
+            break
+        time.sleep(pause)
+        response = case.call(timeout=60)
+    assert response.status_code < 500, f"{response.status_code}: {response.text}"
+
 @schemathesis.hook
 def filter_case(context, case):
     query = case.query if isinstance(case.query, dict) else {}
     return len(urllib.parse.urlencode(query, doseq=True, errors="replace")) < 60_000
-`;
-
-/** A 503 is what the API says when a busy machine lets PostgreSQL or Kafka take seconds; that it is documented is a check of its own. */
-const SETTINGS = `[checks.not_a_server_error]
-expected-statuses = ["2xx", "3xx", "4xx", 503]
 `;
 
 Deno.test("Schemathesis finds no failure of the server and no answer that is not documented", async (t) => {
@@ -59,7 +65,6 @@ Deno.test("Schemathesis finds no failure of the server and no answer that is not
         async () => (await tailrace.status("account_minute")).buckets.consumed > 0,
       );
       await Deno.writeTextFile(join(folder.path, "tailrace_hooks.py"), HOOKS);
-      await Deno.writeTextFile(join(folder.path, "schemathesis.toml"), SETTINGS);
       const attack = async (checks: readonly string[], paths: readonly string[]) => {
         const { code, stdout, stderr } = await new Deno.Command(program, {
           args: [
@@ -83,7 +88,7 @@ Deno.test("Schemathesis finds no failure of the server and no answer that is not
       };
       const documented = ["status_code_conformance", "content_type_conformance", "response_schema_conformance"];
       // It stops pipelines too, and then 503 is what /readyz has to say.
-      await attack(["not_a_server_error", ...documented], ["--exclude-path-regex", `${STREAMS}|^/readyz$`]);
+      await attack(["answers_in_the_end", ...documented], ["--exclude-path-regex", `${STREAMS}|^/readyz$`]);
       await attack(documented, ["--include-path", "/readyz"]);
       const logged = tailrace.child.stderr.split("\n").filter((line) => /"level":"error"| failed"/.test(line));
       assert.deepEqual(logged, []);

@@ -11,6 +11,7 @@ import { freePort } from "./free_port.ts";
 
 const VERSION = "5.0.5";
 const NAME = `cassandra-${VERSION}`;
+const FETCH_WITHIN_MS = 400_000;
 const START_WITHIN_MS = 300_000;
 const HEAP = "768m";
 /** `host:port` of a node that the integration tests share, which nobody stops. */
@@ -69,7 +70,7 @@ export async function cassandraClassPath(): Promise<string> {
     const pom = join(import.meta.dirname!, "cassandra", "pom.xml");
     const fetched = await output("mvn", [
       ...["-B", "-q", "-f", pom, "dependency:copy-dependencies", `-DoutputDirectory=${fresh}`],
-    ]);
+    ], { withinMs: FETCH_WITHIN_MS });
     if ("why" in fetched) throw new Error(`Cannot fetch Apache Cassandra's jars:\n${fetched.why}`);
   });
   return join(folder, "*");

@@ -7,11 +7,12 @@
 import { dirname, join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
 import "../../pipeline/log/kafkajs_timers.ts";
-import { thrice } from "./cache.ts";
+import { output, thrice } from "./cache.ts";
 import { type Child, lastLines, startChild } from "./child.ts";
 import { freePort } from "./free_port.ts";
 
 const VERSION = "4.1.0";
+const FETCH_WITHIN_MS = 400_000;
 const START_WITHIN_MS = 240_000;
 /** Set by a run that has a broker for all its test files: its `host:port`. */
 const SHARED = "TAILRACE_TEST_BROKERS";
@@ -67,11 +68,9 @@ async function fetchJars(): Promise<void> {
   const pom = join(import.meta.dirname!, "kafka", "pom.xml");
   await thrice(async () => {
     await Deno.remove(fresh, { recursive: true }).catch(() => {});
-    const { success, stdout } = await new Deno.Command("mvn", {
-      args: ["-B", "-q", "-f", pom, "dependency:copy-dependencies", `-DoutputDirectory=${fresh}`],
-      stdin: "null",
-    }).output();
-    if (!success) throw new Error(`Cannot fetch Apache Kafka's jars:\n${new TextDecoder().decode(stdout)}`);
+    const copy = ["-B", "-q", "-f", pom, "dependency:copy-dependencies", `-DoutputDirectory=${fresh}`];
+    const fetched = await output("mvn", copy, { withinMs: FETCH_WITHIN_MS });
+    if ("why" in fetched) throw new Error(`Cannot fetch Apache Kafka's jars:\n${fetched.why}`);
   });
   await Deno.remove(folder, { recursive: true }).catch(() => {});
   await Deno.rename(fresh, folder);

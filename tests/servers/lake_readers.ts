@@ -10,7 +10,7 @@ import { pythonProgram, whyNoPython } from "./python.ts";
 import { LAKE_PYTHON } from "./python_sets.ts";
 
 const SPARK_FOLDER = "spark-4.0.1-delta-4.0.0";
-const FETCH_WITHIN_MS = 900_000;
+const FETCH_WITHIN_MS = 400_000;
 
 /** What Spark needs of a JVM since 17, as Spark's own starter gives it. */
 const OPENED = [

@@ -9,7 +9,7 @@ import { cached, cacheFolder, isCached, output } from "./cache.ts";
 
 const UV_VERSION = "0.13.9";
 const UV_FOLDER = `uv-${UV_VERSION}`;
-const FETCH_WITHIN_MS = 900_000;
+const FETCH_WITHIN_MS = 400_000;
 
 export interface PythonSet {
   /** Of its folder in the cache: with the versions, so that others are made anew. */
@@ -31,8 +31,9 @@ export async function whyNoPython({ name }: PythonSet): Promise<string | null> {
  * @throws Error with what uv or pip said, when they cannot be fetched
  */
 export async function pythonProgram(set: PythonSet, program: string): Promise<string> {
+  // Before, as what is cached is tried more than once.
+  const uv = await isCached(set.name) ? "" : await fetchUv();
   const folder = await cached(set.name, async (folder) => {
-    const uv = await fetchUv();
     console.log(`fetching ${set.packages.join(", ")} into ${folder} (once)`);
     // What several sets have in common is fetched once.
     const env = { ...asForPip(), UV_CACHE_DIR: cacheFolder("uv-downloads"), UV_PYTHON_DOWNLOADS: "never" };

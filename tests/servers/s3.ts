@@ -18,7 +18,7 @@ export type S3Program = "versitygw" | "moto";
 /** Versions that are tried against. */
 const VERSIONS: Readonly<Record<S3Program, string>> = { versitygw: "1.8.0", moto: MOTO_VERSION };
 const VERSITYGW_FOLDER = `versitygw-${VERSIONS.versitygw}`;
-const FETCH_WITHIN_MS = 900_000;
+const FETCH_WITHIN_MS = 400_000;
 const START_WITHIN_MS = 180_000;
 
 export interface S3Server extends AsyncDisposable {

@@ -4,6 +4,7 @@ import type { ResultColumn } from "../../pipeline/plan/plan.ts";
 import { createPostgresSink } from "../../pipeline/sinks/postgres.ts";
 import type { ResultValue } from "../../pipeline/sinks/sink.ts";
 import { COLUMNS, resultRows } from "../contracts/sink_contract.ts";
+import { despiteLimit } from "./despite_limit.ts";
 import { type PostgresServer, startPostgres } from "./postgres_server.ts";
 import { readTable, withClient, withDatabase } from "./postgres_subject.ts";
 
@@ -216,17 +217,6 @@ Deno.test("a server that cannot take another connection, or is not there, is una
   await full.stop();
   await assert.rejects(createPostgresSink({ url: full.url, table: "d", columns }), UnavailableError);
 });
-
-/** Repeats what only the test's short limit ends: a machine that stalls may need longer. Other failures pass through. */
-async function despiteLimit(work: () => Promise<void>): Promise<void> {
-  for (const end = performance.now() + 60_000;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!/did not finish .* in 200 ms/.test(String(error)) || performance.now() > end) throw error;
-    }
-  }
-}
 
 for (const [statement, copyRowsMin] of [["an upsert", Infinity], ["a COPY", 1]] as const) {
   Deno.test(`${statement} that does not end is given up as unavailable, and a repeat goes through`, async () => {

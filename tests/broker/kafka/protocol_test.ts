@@ -191,7 +191,7 @@ Deno.test("clients that produce without a pause do not keep another one waiting"
   await quiet.createTopic("t");
   const batch = recordBatch([crypto.randomUUID().repeat(12_000)]);
   let running = true;
-  let produced = 0;
+  let answered = 0;
   const loud = Array.from({ length: 3 }, async () => {
     using client = await RawClient.open(at);
     const send = () =>
@@ -199,24 +199,25 @@ Deno.test("clients that produce without a pause do not keep another one waiting"
         w.string(null).int16(1).int32(1000).arrayLength(1).string("t").arrayLength(1).int32(0).byteField(batch);
       });
     const sending = (async () => {
-      for (; running; produced++) await send();
+      while (running) await send();
       // The broker answers in order: once this is answered everything before it is.
       return await client.send(18, 0, () => {});
     })();
     let last = Infinity;
     sending.then((correlation) => last = correlation);
-    for (let correlation = 0; correlation < last;) correlation = (await client.receive())!.int32();
+    for (let correlation = 0; correlation < last; answered++) correlation = (await client.receive())!.int32();
   });
+  // How many answers others got meanwhile: no matter of how fast the machine is.
   const waits: number[] = [];
   for (let i = 0; i < 40; i++) {
-    const before = performance.now();
+    const before = answered;
     await quiet.fetch("t", 0, { bytesMax: 1 });
-    waits.push(performance.now() - before);
+    waits.push(answered - before);
   }
   running = false;
   await Promise.all(loud);
   const median = waits.sort((a, b) => a - b)[20];
-  assert.ok(median < 1_000, `the median wait was ${median.toFixed(1)} ms while ${produced} batches were produced`);
+  assert.ok(median < 60, `others got ${median} answers meanwhile, in the middle, of ${answered} in all`);
 });
 
 Deno.test("a long poll waits for its bytes, wakes when they come, and gives up when the time is over", async () => {

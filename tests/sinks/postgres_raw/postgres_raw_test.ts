@@ -10,6 +10,7 @@ import { withRetry } from "../../../pipeline/sinks/retry.ts";
 import { RejectedRowsError, type ResultRows, type ResultValue, type Sink } from "../../../pipeline/sinks/sink.ts";
 import { secret } from "../../../pipeline/secrets.ts";
 import { KEYED_PRODUCT_COLUMNS, PRODUCT, PRODUCT_COLUMNS, productRows, span, START_MS } from "../delivered_rows.ts";
+import { despiteLimit } from "../despite_limit.ts";
 import { type PostgresServer, startPostgres } from "../postgres_server.ts";
 import { readTable, withClient } from "../postgres_subject.ts";
 
@@ -242,17 +243,6 @@ Deno.test("a server that is down for a while has everything once it is back", as
   assert.match(waits[0]!, /PostgreSQL does not serve/);
   assert.equal(waits.at(-1), null);
 });
-
-/** Repeats what only the test's short limit ends: a machine that stalls may need longer. Other failures pass through. */
-async function despiteLimit<T>(work: () => Promise<T>): Promise<T> {
-  for (const end = performance.now() + 60_000;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!/did not finish .* in 200 ms/.test(String(error)) || performance.now() > end) throw error;
-    }
-  }
-}
 
 Deno.test("a statement that takes too long, or that nobody waits for any more, is given up, and the next write goes through", async () => {
   const table = nextTable();
