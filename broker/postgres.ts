@@ -69,11 +69,11 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   const binaries = await postgresBinaries(join(root, "lib"));
   const account = await postgresAccount(cluster, [root, binaries.postgres]);
   await stopPostmaster(cluster, onProgress);
-  const asked = takePort(host, options.port);
+  // Before the files are made, which takes a while.
+  if (options.port !== 0) checkPort(host, options.port);
   const password = await readPassword(join(root, "password"));
   await createCluster({ cluster, binaries, account, password, onProgress });
-  // Any free port may have been taken while the files were made.
-  const port = options.port === 0 ? anyPort(host) : asked;
+  const port = options.port === 0 ? anyPort(host) : options.port;
   const server = new Server({ host, port, cluster, binaries, account, log, onProgress });
   const url = (database: string) => `postgres://${NAME}:${password}@${urlHost(host)}:${port}/${database}`;
   try {
@@ -119,11 +119,10 @@ async function lockFolder(root: string): Promise<Disposable> {
   });
 }
 
-/** The port itself when it is free, or a free one for 0. */
-function takePort(host: string, port: number): number {
+/** @throws ConfigError when the port is not free */
+function checkPort(host: string, port: number): void {
   try {
-    using listener = Deno.listen({ hostname: host, port });
-    return (listener.addr as Deno.NetAddr).port;
+    Deno.listen({ hostname: host, port }).close();
   } catch (error) {
     if (error instanceof Deno.errors.AddrInUse || error instanceof Deno.errors.PermissionDenied) {
       const why = error instanceof Deno.errors.AddrInUse
